@@ -1,2 +1,9 @@
+//! The edge of NLA: it serves MCP over HTTPS, decides by the snapshot that the
+//! control plane streams to it, runs statements that only read, and records
+//! every call. `app` puts the parts together; `pipeline` is the way of a request.
 
+pub mod audit;
+pub mod clock;
 pub mod mcp;
+mod retry;
+pub mod snapshot;

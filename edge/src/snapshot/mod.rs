@@ -1,0 +1,180 @@
+//! The state that this edge decides by, and its age. `sync` publishes; the
+//! pipeline loads it once per request; the listener's `/readyz` shows its
+//! standing. Invariant: readers see whole revisions only, and nothing at all
+//! before the first one and after a ban.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use nla_domain::{id::Revision, snapshot::Snapshot};
+use tokio::sync::watch;
+
+use crate::clock::MonotonicClock;
+
+/// What the control plane lets this edge do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// It follows the stream.
+    #[default]
+    Follows,
+    /// Asked to finish what runs and take nothing new.
+    Draining(String),
+    /// Banned until the process is restarted.
+    Banned(String),
+}
+
+/// The current snapshot and when it was last confirmed. Clones share it.
+#[derive(Debug, Clone)]
+pub struct SnapshotHolder(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    current: ArcSwapOption<Snapshot>,
+    standing: ArcSwap<Standing>,
+    /// Nanoseconds on `clock`; `NEVER` before the first snapshot.
+    heard_at: AtomicU64,
+    clock: Arc<dyn MonotonicClock>,
+    revision: watch::Sender<Revision>,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl SnapshotHolder {
+    /// Holds nothing yet.
+    pub fn new(clock: Arc<dyn MonotonicClock>) -> Self {
+        Self(Arc::new(Held {
+            current: ArcSwapOption::empty(),
+            standing: ArcSwap::default(),
+            heard_at: AtomicU64::new(NEVER),
+            clock,
+            revision: watch::Sender::new(Revision::default()),
+        }))
+    }
+
+    /// The state to decide by; `None` until the first snapshot and after a ban.
+    pub fn current(&self) -> Option<Arc<Snapshot>> {
+        self.0.current.load_full()
+    }
+
+    /// Time since the control plane last confirmed the state, on a clock that
+    /// counts suspend; `Duration::MAX` when it never did.
+    pub fn age(&self) -> Duration {
+        match self.0.heard_at.load(Ordering::Acquire) {
+            NEVER => Duration::MAX,
+            at => self.0.clock.elapsed().saturating_sub(Duration::from_nanos(at)),
+        }
+    }
+
+    /// Wakes after each change of the state, a ban included. The value is the
+    /// new revision; load [`Self::current`] for the state.
+    pub fn subscribe(&self) -> watch::Receiver<Revision> {
+        self.0.revision.subscribe()
+    }
+
+    /// Whether the control plane lets this edge serve.
+    pub fn standing(&self) -> Arc<Standing> {
+        self.0.standing.load_full()
+    }
+
+    /// Replaces the state and counts as hearing from the control plane. Has no
+    /// effect after a ban.
+    pub fn publish(&self, snapshot: Arc<Snapshot>) {
+        if self.is_banned() {
+            return;
+        }
+        let revision = snapshot.revision;
+        // The age first: a reader must never meet a new state with the old age
+        // and refuse a token for it.
+        self.heard();
+        self.0.current.store(Some(snapshot));
+        self.0.revision.send_replace(revision);
+    }
+
+    /// The control plane has confirmed that the held state is the current one.
+    pub fn heard(&self) {
+        let now = u64::try_from(self.0.clock.elapsed().as_nanos()).unwrap_or(NEVER - 1);
+        self.0.heard_at.store(now, Ordering::Release);
+    }
+
+    /// Takes nothing new from now on; `None` ends that.
+    pub fn set_draining(&self, reason: Option<String>) {
+        if !self.is_banned() {
+            self.0.standing.store(Arc::new(reason.map_or(Standing::Follows, Standing::Draining)));
+        }
+    }
+
+    /// Forgets everything, for as long as the process lives.
+    pub fn ban(&self, reason: String) {
+        self.0.standing.store(Arc::new(Standing::Banned(reason)));
+        self.0.current.store(None);
+        self.0.heard_at.store(NEVER, Ordering::Release);
+        self.0.revision.send_replace(Revision::default());
+    }
+
+    /// True after [`Self::ban`].
+    pub fn is_banned(&self) -> bool {
+        matches!(**self.0.standing.load(), Standing::Banned(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nla_domain::{
+        id::Epoch,
+        secret::Key32,
+        snapshot::{DEFAULT_STANDARD_STALENESS, DEFAULT_STRICT_STALENESS, Settings},
+    };
+
+    use super::*;
+    use crate::clock::TokioClock;
+
+    fn snapshot(revision: u64) -> Arc<Snapshot> {
+        Arc::new(Snapshot {
+            epoch: Epoch([1; 16]),
+            revision: Revision(revision),
+            settings: Arc::new(Settings {
+                pepper: Key32::new([1; 32]),
+                strict_staleness: DEFAULT_STRICT_STALENESS,
+                standard_staleness: DEFAULT_STANDARD_STALENESS,
+            }),
+            databases: Default::default(),
+            credentials: Default::default(),
+            roles: Default::default(),
+            tokens: Default::default(),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn age_counts_from_the_last_confirmation() {
+        let holder = SnapshotHolder::new(Arc::new(TokioClock::start()));
+        assert!(holder.current().is_none());
+        assert_eq!(holder.age(), Duration::MAX);
+        holder.publish(snapshot(1));
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert_eq!(holder.age(), Duration::from_secs(9));
+        holder.heard();
+        assert_eq!(holder.age(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_ban_wakes_readers_forgets_and_stays() {
+        let holder = SnapshotHolder::new(Arc::new(TokioClock::start()));
+        let mut changes = holder.subscribe();
+        holder.publish(snapshot(7));
+        changes.changed().await.unwrap();
+        assert_eq!(*changes.borrow_and_update(), Revision(7));
+        holder.ban("stolen".into());
+        changes.changed().await.unwrap();
+        holder.publish(snapshot(8));
+        holder.set_draining(None);
+        assert!(holder.current().is_none());
+        assert_eq!(holder.age(), Duration::MAX);
+        assert_eq!(*holder.standing(), Standing::Banned("stolen".into()));
+    }
+}

@@ -4,6 +4,7 @@
 //! status, so that no caller can pair them wrongly; texts never carry what another tenant owns.
 
 use http::{HeaderMap, StatusCode};
+use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -83,6 +84,16 @@ impl RpcError {
         .with_data(json!({ "requestId": request_id.to_string() }))
     }
 
+    /// The call ran into its deadline and did not end by itself after being told.
+    pub(super) fn deadline(request_id: Uuid) -> Self {
+        Self::new(
+            code::INTERNAL_ERROR,
+            "the call did not end before its deadline",
+        )
+        .with_data(json!({ "requestId": request_id.to_string() }))
+        .with_status(StatusCode::GATEWAY_TIMEOUT)
+    }
+
     pub(super) fn parse_error() -> Self {
         Self::new(code::PARSE_ERROR, "the body is not valid JSON")
     }
@@ -107,7 +118,8 @@ impl RpcError {
             .with_status(StatusCode::BAD_REQUEST)
     }
 
-    pub(super) fn missing_capability(required: Value) -> Self {
+    /// `required` as the client would have declared it, for example `{"elicitation": {}}`.
+    pub fn missing_capability(required: JsonObject) -> Self {
         Self::new(
             code::MISSING_CLIENT_CAPABILITY,
             "this call needs a client capability that the request does not declare",

@@ -9,6 +9,7 @@ pub mod credential;
 pub mod database;
 pub mod error;
 pub mod id;
+pub mod join;
 pub mod operator;
 pub mod policy;
 pub mod role;

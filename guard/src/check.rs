@@ -1,0 +1,72 @@
+//! The entrance: text + rules -> verdict. `check` may be called from anywhere;
+//! `judge` is what the threads of `parser` call.
+//! Invariant: no panic of the parser leaves this crate, and no parse runs on a
+//! stack that the caller provided.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::checked::CheckedSql;
+use crate::parse::parse;
+use crate::parser::STACK_BYTES;
+use crate::refusal::{Refusal, Rule};
+use crate::rules::Rules;
+use crate::walk::{Mode, walk};
+
+/// Judges one statement on a thread of its own.
+///
+/// For tools and tests: a server uses [`crate::Parser`], whose threads are
+/// bounded and started once.
+///
+/// # Errors
+/// The refusal, which says what to do instead.
+pub fn check(sql: &str, rules: &Rules) -> Result<CheckedSql, Refusal> {
+    on_large_stack(|| judge(sql, rules))
+}
+
+/// Judges one statement on the current thread, which must have `STACK_BYTES`.
+pub(crate) fn judge(sql: &str, rules: &Rules) -> Result<CheckedSql, Refusal> {
+    contain(|| {
+        let statement = parse(sql, rules)?;
+        let facts = walk(sql, &statement.node, rules, Mode::Run)?;
+        Ok(CheckedSql {
+            sql: statement.text.to_owned(),
+            kind: facts.kind,
+            analyze: facts.analyze,
+            relations: facts.relations,
+            functions: facts.functions,
+            fingerprint: fingerprint(statement.text)?,
+            may_analyze: rules.allow_explain_analyze,
+        })
+    })
+}
+
+pub(crate) fn fingerprint(sql: &str) -> Result<String, Refusal> {
+    pg_query::fingerprint(sql, 0, 0)
+        .map(|fingerprint| fingerprint.hex)
+        .map_err(|_| internal("the statement has no fingerprint"))
+}
+
+pub(crate) fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, Refusal> + Send) -> Result<T, Refusal> {
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("nla-guard".into())
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, work)
+            .map_err(|_| internal("no thread could be started"))?
+            .join()
+            .map_err(|_| internal("the check failed"))?
+    })
+}
+
+/// A panic below means that nothing is known about the statement: refused.
+pub(crate) fn contain<T>(work: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(internal("the check failed")))
+}
+
+pub(crate) fn internal(message: &str) -> Refusal {
+    Refusal::new(
+        Rule::Internal,
+        format!("{message}; the statement was not run"),
+        "Try a simpler form of the statement; if it persists, tell the operator of this service.",
+    )
+}

@@ -1,0 +1,147 @@
+//! Visits the whole tree against an allow-list. Called by `check` and `explain`.
+//! Invariant: each allowed node is taken apart field by field, so that a field
+//! which a newer grammar adds does not compile until somebody judged it; every
+//! node that no function here names is refused.
+
+mod call;
+mod expression;
+mod json;
+mod modify;
+mod relation;
+mod select;
+mod source;
+mod statement;
+
+use std::collections::BTreeSet;
+
+use pg_query::protobuf::{List, Node, String as PgString};
+use pg_query::NodeEnum;
+
+use crate::checked::{FunctionName, RelationName, StatementKind};
+use crate::refusal::{Position, Refusal, Rule};
+use crate::rules::Rules;
+
+use relation::Partly;
+
+/// Levels of the tree. 300 chained operators or 200 joins are that many; the
+/// server's own stack holds some thousands.
+const MAX_DEPTH: usize = 1500;
+
+/// What will happen to the statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It runs, and may be an EXPLAIN or a SHOW itself.
+    Run,
+    /// It runs under EXPLAIN ANALYZE.
+    Explained,
+    /// It is planned only, so that it may also modify.
+    Planned,
+}
+
+/// What a tree that passed told about its statement.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) kind: StatementKind,
+    pub(crate) analyze: bool,
+    pub(crate) relations: Vec<RelationName>,
+    pub(crate) functions: Vec<FunctionName>,
+}
+
+type Verdict = Result<(), Refusal>;
+
+/// Judges the tree of the statement in `sql`, which positions refer to.
+pub(crate) fn walk(sql: &str, statement: &NodeEnum, rules: &Rules, mode: Mode) -> Result<Facts, Refusal> {
+    let mut walk = Walk {
+        sql,
+        rules,
+        modifies: mode == Mode::Planned,
+        depth: 0,
+        relations: BTreeSet::new(),
+        functions: BTreeSet::new(),
+        ctes: Vec::new(),
+        partly: Partly::default(),
+    };
+    let (kind, analyze) = walk.top(statement, mode)?;
+    walk.partly_allowed()?;
+    Ok(Facts {
+        kind,
+        analyze,
+        relations: walk.relations.into_iter().collect(),
+        functions: walk.functions.into_iter().collect(),
+    })
+}
+
+struct Walk<'a> {
+    sql: &'a str,
+    rules: &'a Rules,
+    /// Whether INSERT, UPDATE, DELETE and MERGE may stand in the tree.
+    modifies: bool,
+    depth: usize,
+    relations: BTreeSet<RelationName>,
+    functions: BTreeSet<FunctionName>,
+    /// Names of the WITH queries in sight, the innermost last.
+    ctes: Vec<String>,
+    partly: Partly,
+}
+
+impl Walk<'_> {
+    fn position(&self, location: i32) -> Option<Position> {
+        Position::at(self.sql, location)
+    }
+
+    /// Runs `visit` one level deeper.
+    fn deeper(&mut self, visit: impl FnOnce(&mut Self) -> Verdict) -> Verdict {
+        if self.depth == MAX_DEPTH {
+            return Err(Refusal::new(
+                Rule::TextComplexity,
+                format!("the statement is nested more than {MAX_DEPTH} levels deep"),
+                "Flatten the statement: use IN (...), concat(), VALUES or a WITH clause instead of long chains.",
+            ));
+        }
+        self.depth += 1;
+        visit(self)?;
+        self.depth -= 1;
+        Ok(())
+    }
+}
+
+/// The refusal of a node that no function here names.
+fn unknown() -> Refusal {
+    Refusal::new(
+        Rule::ExpressionUnknown,
+        "a part of the statement is not on the list of what may be used here",
+        "Write the statement with plain SELECT syntax: expressions, joins, sub-selects, WITH, grouping and window functions.",
+    )
+}
+
+/// The refusal of a tree that does not have the expected shape.
+pub(crate) fn unreadable() -> Refusal {
+    Refusal::new(
+        Rule::Internal,
+        "the statement's tree has an unexpected shape; the statement was not run",
+        "Try a simpler form of the statement.",
+    )
+}
+
+/// What stands in a node; an empty one is a tree that we cannot read.
+fn inner(node: &Node) -> Result<&NodeEnum, Refusal> {
+    node.node.as_ref().ok_or_else(unreadable)
+}
+
+fn string(node: &Node) -> Result<&str, Refusal> {
+    match inner(node)? {
+        NodeEnum::String(PgString { sval }) => Ok(sval),
+        _ => Err(unreadable()),
+    }
+}
+
+fn strings(nodes: &[Node]) -> Result<Vec<&str>, Refusal> {
+    nodes.iter().map(string).collect()
+}
+
+fn list(node: &Node) -> Result<&[Node], Refusal> {
+    match inner(node)? {
+        NodeEnum::List(List { items }) => Ok(items),
+        _ => Err(unreadable()),
+    }
+}

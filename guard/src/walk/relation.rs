@@ -1,0 +1,150 @@
+//! Relations: collected, and refused where they show what is not for everybody.
+//!
+//! A few catalogs are allowed but for some columns. Without the catalog a column
+//! cannot be traced through `*`, whole rows and renaming aliases, so beside such
+//! a relation those are refused as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pg_query::protobuf::{Alias, RangeVar};
+
+use super::{Verdict, Walk};
+use crate::checked::RelationName;
+use crate::refusal::{Position, Refusal, Rule};
+use crate::relations::{self, Verdict as Judged};
+
+/// What the walk saw that matters beside a partly allowed relation.
+#[derive(Debug, Default)]
+pub(super) struct Partly {
+    /// The partly allowed relations in the statement and their hidden columns.
+    relations: Vec<(String, &'static [&'static str])>,
+    /// Names that stand for whole rows of such a relation or of a join.
+    rows: BTreeSet<String>,
+    renames: bool,
+    star: Option<Option<Position>>,
+    /// Every column name and attribute, with its first place.
+    columns: BTreeMap<String, Option<Position>>,
+}
+
+impl Partly {
+    pub(super) fn column(&mut self, name: &str, position: Option<Position>) {
+        self.columns.entry(name.to_owned()).or_insert(position);
+    }
+
+    pub(super) fn star(&mut self, position: Option<Position>) {
+        self.star.get_or_insert(position);
+    }
+
+    pub(super) fn join_alias(&mut self, alias: &Alias) {
+        self.rows.insert(alias.aliasname.clone());
+        self.renames |= !alias.colnames.is_empty();
+    }
+
+    fn relation(&mut self, name: &str, alias: Option<&Alias>, hidden: &'static [&'static str]) {
+        self.relations.push((name.to_owned(), hidden));
+        self.rows.insert(alias.map_or(name, |alias| &alias.aliasname).to_owned());
+        self.renames |= alias.is_some_and(|alias| !alias.colnames.is_empty());
+    }
+}
+
+impl Walk<'_> {
+    /// A relation in FROM, which a WITH query of that name hides.
+    pub(super) fn relation(&mut self, relation: &RangeVar) -> Verdict {
+        if let Some(alias) = &relation.alias {
+            self.alias(alias)?;
+        }
+        let plain = relation.catalogname.is_empty() && relation.schemaname.is_empty();
+        if plain && self.ctes.contains(&relation.relname) {
+            return Ok(());
+        }
+        self.table(relation)
+    }
+
+    /// A relation where WITH queries are not looked at: the target of a
+    /// modification.
+    pub(super) fn table(&mut self, relation: &RangeVar) -> Verdict {
+        let RangeVar {
+            catalogname,
+            schemaname,
+            relname,
+            inh: _,
+            relpersistence: _,
+            alias,
+            location,
+        } = relation;
+        let position = self.position(*location);
+        if !catalogname.is_empty() {
+            return Err(Refusal::new(
+                Rule::RelationDatabase,
+                format!("{catalogname}.{schemaname}.{relname} names a database"),
+                format!("Write {schemaname}.{relname}; a statement reaches one database only."),
+            )
+            .at(position));
+        }
+        let name = RelationName {
+            schema: Some(schemaname).filter(|schema| !schema.is_empty()).cloned(),
+            name: relname.clone(),
+        };
+        let granted = self
+            .rules
+            .relations
+            .contains(&format!("{}.{relname}", name.schema.as_deref().unwrap_or("pg_catalog")));
+        match relations::verdict(name.schema.as_deref(), relname) {
+            Judged::Allowed => {}
+            _ if granted => {}
+            Judged::Without(hidden) => self.partly.relation(relname, alias.as_ref(), hidden),
+            Judged::Sensitive => {
+                return Err(Refusal::new(
+                    Rule::RelationSensitive,
+                    format!("{name} may not be read: it can show other sessions, secrets, values or configuration"),
+                    "For the schema use information_schema or pg_class, pg_attribute, pg_constraint, pg_index; for table statistics pg_stat_user_tables; for a setting SHOW.",
+                )
+                .at(position));
+            }
+            Judged::Temporary => {
+                return Err(Refusal::new(
+                    Rule::RelationTemporary,
+                    format!("{name} is in a schema of temporary tables"),
+                    "Temporary tables cannot be used here; put the inner query into a WITH clause.",
+                )
+                .at(position));
+            }
+        }
+        self.relations.insert(name);
+        Ok(())
+    }
+
+    /// Judges the columns once all of them are known.
+    pub(super) fn partly_allowed(&self) -> Verdict {
+        let seen = &self.partly;
+        let Some((relation, hidden)) = seen.relations.first() else {
+            return Ok(());
+        };
+        let refuse = |what: String, position: Option<Position>| {
+            Err(Refusal::new(
+                Rule::RelationSensitive,
+                format!("{what}, because {relation} has columns that may hold source or secrets ({})", hidden.join(", ")),
+                "Select the columns that you need by name, as alias.column.",
+            )
+            .at(position))
+        };
+        for (relation, hidden) in &seen.relations {
+            if let Some(column) = hidden.iter().find(|column| seen.columns.contains_key(**column)) {
+                return refuse(
+                    format!("the column {column} of {relation} may not be read"),
+                    seen.columns[*column],
+                );
+            }
+        }
+        if let Some(position) = seen.star {
+            return refuse("* may not be used here".into(), position);
+        }
+        if seen.renames {
+            return refuse("columns may not be renamed in FROM here".into(), None);
+        }
+        if let Some(row) = seen.rows.iter().find(|row| seen.columns.contains_key(*row)) {
+            return refuse(format!("the whole row {row} may not be used here"), seen.columns[row]);
+        }
+        Ok(())
+    }
+}

@@ -4,6 +4,8 @@
 
 pub mod audit;
 pub mod clock;
+pub mod identity;
 pub mod mcp;
 mod retry;
 pub mod snapshot;
+pub mod sync;

@@ -7,6 +7,7 @@ use std::{convert::Infallible, time::Duration};
 
 use nla_proto::{
     failure::Failure,
+    tls::client::{self, ClientTls},
     v1::{AppendRequest, CallEvent, audit_ingest_client::AuditIngestClient},
 };
 use tokio::time::{Instant, timeout};
@@ -50,13 +51,17 @@ pub enum DeliveryError {
 #[derive(Debug)]
 pub struct Delivery {
     queue: AuditQueue,
-    client: AuditIngestClient<Channel>,
+    url: String,
+    tls: ClientTls,
+    /// Dropped after each failure, so that the next connection shows the
+    /// identity that is current by then.
+    client: Option<AuditIngestClient<Channel>>,
 }
 
 impl Delivery {
-    /// Sends what is in `queue` over `channel`.
-    pub fn new(queue: AuditQueue, channel: Channel) -> Self {
-        Self { queue, client: AuditIngestClient::new(channel) }
+    /// Sends what is in `queue` to the control plane at `url`.
+    pub fn new(queue: AuditQueue, url: String, tls: ClientTls) -> Self {
+        Self { queue, url, tls, client: None }
     }
 
     /// Runs until it is dropped.
@@ -75,6 +80,7 @@ impl Delivery {
                     self.queue.0.stored.notify_waiters();
                 }
                 Err(error) => {
+                    self.client = None;
                     if last_logged.is_none_or(|at| at.elapsed() > LOG_EVERY) {
                         let waiting = self.queue.waiting();
                         let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -109,9 +115,16 @@ impl Delivery {
     }
 
     async fn send(&mut self, batch: &Batch) -> Result<u64, DeliveryError> {
-        let events = batch.records.iter().map(|record| CallEvent::from((**record).clone())).collect();
+        let events = batch.records.iter().map(|record| CallEvent::from(&**record)).collect();
         let request = AppendRequest { boot_id: self.queue.0.boot_id.clone(), first_sequence: batch.first, events };
-        let answer = timeout(APPEND_TIMEOUT, self.client.append(request)).await;
+        let client = match &mut self.client {
+            Some(client) => client,
+            none => {
+                let channel = client::connect(&self.url, &self.tls).await.map_err(DeliveryError::Refused)?;
+                none.insert(AuditIngestClient::new(channel))
+            }
+        };
+        let answer = timeout(APPEND_TIMEOUT, client.append(request)).await;
         let response = answer
             .map_err(|_| DeliveryError::Timeout)?
             .map_err(|status| DeliveryError::Refused(Failure::from_status(&status)))?;

@@ -1,0 +1,135 @@
+//! Keeps the identity fresh: renews at half of the certificate's life and
+//! joins again when a new join token appears. One task, started by `app`.
+//! Invariant: the old identity stays in use until the new one has been stored
+//! and taken over whole; established streams are not touched by a renewal.
+
+use std::{convert::Infallible, time::Duration};
+
+use nla_domain::clock::Timestamp;
+use tokio::time::Instant;
+
+use super::{Enrolled, Identity, IdentityError, enrol, enrolled, join, token};
+use crate::{
+    retry::{Backoff, random_fraction},
+    snapshot::SnapshotHolder,
+};
+
+/// How often the wall clock and the join token's file are looked at. Sleeping
+/// until the date itself would miss suspends and corrections of the clock.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// A failing renewal is logged this often.
+const LOG_EVERY: Duration = Duration::from_secs(600);
+
+/// The task that renews.
+#[derive(Debug)]
+pub struct Renewal {
+    identity: Identity,
+    holder: SnapshotHolder,
+    due: Timestamp,
+    /// Not before this instant, after a failure.
+    pause_until: Option<Instant>,
+    backoff: Backoff,
+    last_logged: Option<Instant>,
+}
+
+impl Renewal {
+    /// Renews `identity` for as long as `holder` is not banned.
+    pub fn new(identity: Identity, holder: SnapshotHolder) -> Self {
+        let due = due(&identity.enrolled);
+        Self { identity, holder, due, pause_until: None, backoff: Backoff::default(), last_logged: None }
+    }
+
+    /// Runs until it is dropped.
+    pub async fn run(mut self) -> Infallible {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if self.holder.is_banned() {
+                return std::future::pending().await;
+            }
+            self.look().await;
+        }
+    }
+
+    /// Does what is due now.
+    pub(super) async fn look(&mut self) {
+        let outcome = match self.new_token() {
+            Ok(Some(token)) => self.join_again(&token).await,
+            Ok(None) => self.renew_if_due().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome
+            && self.last_logged.is_none_or(|at| at.elapsed() > LOG_EVERY)
+        {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::error!(%error, cause, certificate_until = %self.identity.enrolled.not_after(), "the edge's identity was not renewed");
+            self.last_logged = Some(Instant::now());
+        }
+    }
+
+    /// A join token that was neither spent nor refused yet.
+    fn new_token(&self) -> Result<Option<token::Token>, IdentityError> {
+        let spent = self.identity.enrolled.join_token_hash();
+        let known = |hash| Some(hash) == spent || self.identity.refused.contains(&hash);
+        Ok(token::read(&self.identity.config.join)?.filter(|token| !known(token.hash)))
+    }
+
+    async fn join_again(&mut self, token: &token::Token) -> Result<(), IdentityError> {
+        tracing::info!("found a new join token, joining again");
+        match join(&self.identity.config, token).await {
+            Ok(enrolled) => {
+                self.adopt(enrolled)?;
+                self.identity.joins.send_modify(|count| *count += 1);
+                Ok(())
+            }
+            Err(error) => {
+                self.identity.refused.push(token.hash);
+                Err(error)
+            }
+        }
+    }
+
+    async fn renew_if_due(&mut self) -> Result<(), IdentityError> {
+        let now = self.identity.wall.now();
+        if now < self.due || self.pause_until.is_some_and(|until| Instant::now() < until) {
+            return Ok(());
+        }
+        if now >= self.identity.enrolled.not_after() {
+            return Err(IdentityError::Expired);
+        }
+        let config = &self.identity.config;
+        let renewed = enrol::renew(&config.control_plane_url, &self.identity.tls, &self.identity.enrolled).await;
+        let stored = renewed.and_then(|enrolled| {
+            enrolled::store(&config.storage, &enrolled)?;
+            Ok(enrolled)
+        });
+        match stored {
+            Ok(enrolled) => {
+                self.adopt(enrolled)?;
+                tracing::info!(certificate_until = %self.identity.enrolled.not_after(), "renewed the edge's certificate");
+                Ok(())
+            }
+            Err(error) => {
+                self.pause_until = Some(Instant::now() + self.backoff.next_delay());
+                Err(error)
+            }
+        }
+    }
+
+    fn adopt(&mut self, enrolled: Enrolled) -> Result<(), IdentityError> {
+        let (identity, roots) = enrolled.tls()?;
+        self.identity.tls.replace(&identity, &roots)?;
+        self.due = due(&enrolled);
+        self.identity.enrolled = enrolled;
+        self.backoff.reset();
+        self.pause_until = None;
+        self.last_logged = None;
+        Ok(())
+    }
+}
+
+/// Half of the certificate's life, give or take a tenth of it, so that a fleet
+/// that joined together does not renew together.
+fn due(enrolled: &Enrolled) -> Timestamp {
+    let life = enrolled.not_after().since(enrolled.not_before());
+    enrolled.not_before().plus(life.mul_f64(0.4 + 0.2 * random_fraction()))
+}

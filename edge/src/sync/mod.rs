@@ -1,0 +1,143 @@
+//! Follows the control plane: one stream at a time, reconnected for as long as
+//! the process lives. `app` starts it; what it learns goes into the
+//! `SnapshotHolder`. Invariants: only whole, verified states are published;
+//! every error path waits with full jitter; after a ban nothing is held and
+//! nothing is asked for any more.
+
+mod item;
+mod session;
+mod state;
+mod tombstones;
+
+use std::{convert::Infallible, fmt, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use nla_domain::{clock::WallClock, id::DatabaseName};
+use nla_proto::{failure::Failure, tls::client::ClientTls, v1};
+use tokio::sync::watch;
+
+pub use self::state::StateError;
+use self::{session::Session, state::State};
+use crate::{audit::AuditQueue, retry::Backoff, snapshot::SnapshotHolder};
+
+/// Tries a database with the credential that the edge holds.
+pub type Probe = Arc<dyn Fn(DatabaseName) -> BoxFuture<'static, v1::ProbeResult> + Send + Sync>;
+/// Calls since the start, and calls that run.
+pub type Usage = Arc<dyn Fn() -> (u64, u32) + Send + Sync>;
+
+/// What the control plane may ask of the rest of the edge.
+#[derive(Clone)]
+pub struct Hooks {
+    /// For `database test`.
+    pub probe: Probe,
+    /// For `edge list`.
+    pub usage: Usage,
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hooks")
+    }
+}
+
+/// Who this process is, as it introduces itself.
+#[derive(Debug, Clone)]
+pub struct Introduction {
+    /// Random per start of the process.
+    pub boot_id: String,
+    /// Where clients reach this edge.
+    pub mcp_url: String,
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The control plane cannot be reached, or refused the call.
+    #[error("the control plane's stream failed")]
+    Stream(#[source] Failure),
+    /// It ended the stream.
+    #[error("the control plane ended the stream")]
+    Ended,
+    /// It is silent although a heartbeat is due each second.
+    #[error("nothing came from the control plane for {}s", session::SILENCE.as_secs())]
+    Silent,
+    /// It takes nothing any more.
+    #[error("the control plane does not read what this edge sends")]
+    Stuck,
+    /// What it sent cannot be used; everything is asked for again.
+    #[error("the state that was sent cannot be used")]
+    State(#[from] StateError),
+    /// Its heartbeat names another state; everything is asked for again.
+    #[error("the control plane is at revision {theirs} and this edge at {ours}, or their digests differ")]
+    Diverged {
+        /// Revision of the heartbeat.
+        theirs: u64,
+        /// What the edge holds.
+        ours: u64,
+    },
+    /// The identity was replaced by one from a new join token.
+    #[error("the edge has joined again")]
+    Rejoined,
+    /// The control plane has banned this edge.
+    #[error("the control plane has banned this edge: {0}")]
+    Banned(String),
+}
+
+impl SyncError {
+    /// True when what the edge holds is in doubt.
+    fn asks_for_all(&self) -> bool {
+        matches!(self, Self::State(_) | Self::Diverged { .. })
+    }
+}
+
+/// The task that follows the control plane.
+#[derive(Debug)]
+pub struct SyncClient {
+    /// `https://host:port` of the control plane.
+    pub url: String,
+    /// This edge's identity and whom it trusts.
+    pub tls: ClientTls,
+    /// Raised each time that the edge has joined again.
+    pub joins: watch::Receiver<u64>,
+    /// Where the state goes.
+    pub holder: SnapshotHolder,
+    /// Its length is reported.
+    pub audit: AuditQueue,
+    /// What the control plane may ask for.
+    pub hooks: Hooks,
+    /// How the edge introduces itself.
+    pub introduction: Introduction,
+    /// Ages tombstones.
+    pub wall: Arc<dyn WallClock>,
+}
+
+impl SyncClient {
+    /// Runs until it is dropped.
+    pub async fn run(mut self) -> Infallible {
+        let mut state = State::new(Arc::clone(&self.wall));
+        let mut backoff = Backoff::default();
+        let mut ask_for_all = false;
+        loop {
+            let mut session = Session::new(&mut self, &mut state, ask_for_all);
+            let error = session.run().await;
+            let confirmed = session.confirmed();
+            if confirmed {
+                backoff.reset();
+            }
+            if let SyncError::Banned(reason) = error {
+                state.clear();
+                self.holder.ban(reason.clone());
+                tracing::error!(reason, "this edge is banned; it has forgotten everything and refuses all calls until it is restarted");
+                return std::future::pending().await;
+            }
+            // Doubt lasts until a whole state has been taken.
+            ask_for_all = error.asks_for_all() || (ask_for_all && !confirmed);
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, cause, "lost the control plane, trying again");
+            backoff.wait().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

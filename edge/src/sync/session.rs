@@ -1,0 +1,232 @@
+//! One stream, from Hello to its end. `SyncClient` runs one after the other.
+//! Invariant: the age of the state is refreshed only when the control plane
+//! names exactly the revision and digest that this edge decides by.
+
+use std::{sync::Arc, time::Duration};
+
+use nla_domain::id::DatabaseName;
+use nla_proto::{
+    convert::item_kind,
+    failure::Failure,
+    tls::client,
+    v1::{self, ControlMessage, EdgeMessage, control_message, edge_message, edge_sync_client::EdgeSyncClient},
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use super::{
+    SyncClient, SyncError,
+    state::{Applied, Arriving, State},
+};
+
+/// A heartbeat is due each second; after this long without any message the
+/// stream is taken to be dead.
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
+/// How often use is reported.
+const USAGE_EVERY: Duration = Duration::from_secs(1);
+/// Outgoing messages that may wait.
+const OUTGOING: usize = 64;
+/// Refused items that are reported by name; the log counts the others.
+const MAX_NACKS: usize = 100;
+/// Probes that run at once.
+const MAX_PROBES: usize = 4;
+/// Longer than any probe's own limits.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
+/// One message: the control plane cuts snapshots into much smaller chunks.
+const MAX_MESSAGE_BYTES: usize = 32 << 20;
+
+pub(super) struct Session<'a> {
+    client: &'a mut SyncClient,
+    state: &'a mut State,
+    ask_for_all: bool,
+    arriving: Arriving,
+    confirmed: bool,
+    probes: JoinSet<()>,
+    probe_slots: Arc<Semaphore>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(client: &'a mut SyncClient, state: &'a mut State, ask_for_all: bool) -> Self {
+        Self {
+            client,
+            state,
+            ask_for_all,
+            arriving: Arriving::default(),
+            confirmed: false,
+            probes: JoinSet::new(),
+            probe_slots: Arc::new(Semaphore::new(MAX_PROBES)),
+        }
+    }
+
+    /// True when the control plane has confirmed the held state on this stream.
+    pub(super) fn confirmed(&self) -> bool {
+        self.confirmed
+    }
+
+    /// Runs until something ends the stream.
+    pub(super) async fn run(&mut self) -> SyncError {
+        match self.follow().await {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    async fn follow(&mut self) -> Result<std::convert::Infallible, SyncError> {
+        self.client.joins.mark_unchanged();
+        let (outgoing, messages) = mpsc::channel(OUTGOING);
+        let mut incoming = self.open(&outgoing, messages).await?;
+        let mut usage = interval(USAGE_EVERY);
+        usage.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                message = timeout(SILENCE, incoming.message()) => {
+                    let message = message.map_err(|_| SyncError::Silent)?.map_err(failed)?.ok_or(SyncError::Ended)?;
+                    self.handle(message, &outgoing).await?;
+                }
+                _ = usage.tick() => self.report_usage(&outgoing),
+                // The sender lives as long as the edge's identity does.
+                Ok(()) = self.client.joins.changed() => return Err(SyncError::Rejoined),
+                Some(_) = self.probes.join_next() => {}
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        outgoing: &mpsc::Sender<EdgeMessage>,
+        messages: mpsc::Receiver<EdgeMessage>,
+    ) -> Result<Streaming<ControlMessage>, SyncError> {
+        // A channel of its own for each stream, so that each handshake shows
+        // the identity that is current by then.
+        let channel = client::connect(&self.client.url, &self.client.tls).await.map_err(SyncError::Stream)?;
+        let held = self.state.held().filter(|_| !self.ask_for_all);
+        let hello = v1::Hello {
+            epoch: held.map(|held| held.epoch.0.to_vec()).unwrap_or_default(),
+            revision: held.map(|held| held.revision.0).unwrap_or_default(),
+            digest: held.map(|held| held.digest.0.to_vec()).unwrap_or_default(),
+            boot_id: self.client.introduction.boot_id.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            mcp_url: self.client.introduction.mcp_url.clone(),
+        };
+        send(outgoing, edge_message::Message::Hello(hello)).await?;
+        let mut rpc = EdgeSyncClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let answer = timeout(SILENCE, rpc.sync(ReceiverStream::new(messages))).await;
+        Ok(answer.map_err(|_| SyncError::Silent)?.map_err(failed)?.into_inner())
+    }
+
+    async fn handle(&mut self, message: ControlMessage, out: &mpsc::Sender<EdgeMessage>) -> Result<(), SyncError> {
+        use control_message::Message;
+
+        // A message that this version does not know is no reason to stop.
+        let Some(message) = message.message else { return Ok(()) };
+        match message {
+            Message::SnapshotChunk(chunk) => self.state.collect(&mut self.arriving, chunk)?,
+            Message::SnapshotEnd(end) => {
+                let applied = self.state.snapshot_end(std::mem::take(&mut self.arriving), &end)?;
+                self.adopt(applied, out).await?;
+            }
+            Message::Delta(delta) => {
+                let applied = self.state.delta(delta)?;
+                self.adopt(applied, out).await?;
+            }
+            Message::Heartbeat(beat) => self.heartbeat(&beat)?,
+            Message::Drain(drain) => {
+                tracing::warn!(reason = drain.reason, "asked to drain: running calls finish, new ones are refused");
+                self.client.holder.set_draining(Some(drain.reason));
+            }
+            Message::Revoked(revoked) => return Err(SyncError::Banned(revoked.reason)),
+            Message::ProbeRequest(request) => self.probe(request, out),
+        }
+        Ok(())
+    }
+
+    async fn adopt(&mut self, applied: Applied, out: &mpsc::Sender<EdgeMessage>) -> Result<(), SyncError> {
+        let revision = applied.snapshot.revision;
+        self.client.holder.publish(applied.snapshot);
+        self.now_confirmed();
+        self.ask_for_all = false;
+        if !applied.refused.is_empty() {
+            tracing::error!(%revision, items = applied.refused.len(), "items cannot be used and keep their last good value");
+        }
+        for item in applied.refused.into_iter().take(MAX_NACKS) {
+            tracing::error!(%revision, item = %item.key, reason = item.reason, "refused an item");
+            let nack = v1::Nack {
+                revision: revision.0,
+                kind: item_kind(item.key.kind).into(),
+                id: item.key.id.into(),
+                reason: item.reason,
+            };
+            send(out, edge_message::Message::Nack(nack)).await?;
+        }
+        let ack = v1::Ack { revision: revision.0, digest: applied.digest.0.to_vec() };
+        send(out, edge_message::Message::Ack(ack)).await
+    }
+
+    fn heartbeat(&mut self, beat: &v1::Heartbeat) -> Result<(), SyncError> {
+        let ours = self.state.held().map(|held| held.revision.0).unwrap_or_default();
+        if self.ask_for_all || self.state.held().is_none() {
+            // The whole state is still on its way.
+            return Ok(());
+        }
+        if !self.state.confirms(beat.revision, &beat.digest) {
+            return Err(SyncError::Diverged { theirs: beat.revision, ours });
+        }
+        self.client.holder.heard();
+        self.now_confirmed();
+        Ok(())
+    }
+
+    fn now_confirmed(&mut self) {
+        if !self.confirmed {
+            self.confirmed = true;
+            // A request to drain belongs to the stream on which it came.
+            self.client.holder.set_draining(None);
+            tracing::info!(revision = self.state.held().map(|held| held.revision.0), "following the control plane");
+        }
+    }
+
+    fn report_usage(&self, out: &mpsc::Sender<EdgeMessage>) {
+        let (calls_total, calls_running) = (self.client.hooks.usage)();
+        let audit_queue_length = self.client.audit.waiting();
+        let usage = v1::Usage { calls_total, calls_running, audit_queue_length };
+        // A full channel loses one report of many.
+        let _ = out.try_send(EdgeMessage { message: Some(edge_message::Message::Usage(usage)) });
+    }
+
+    fn probe(&mut self, request: v1::ProbeRequest, out: &mpsc::Sender<EdgeMessage>) {
+        let slot = Arc::clone(&self.probe_slots).try_acquire_owned();
+        let probe = Arc::clone(&self.client.hooks.probe);
+        let out = out.clone();
+        self.probes.spawn(async move {
+            let refused = |error: String| v1::ProbeResult { stage: "edge".into(), error, ..Default::default() };
+            let result = match (slot, request.database.parse::<DatabaseName>()) {
+                (Err(_), _) => refused(format!("this edge runs {MAX_PROBES} probes already; try again")),
+                (_, Err(error)) => refused(error.to_string()),
+                (Ok(_slot), Ok(database)) => timeout(PROBE_TIMEOUT, probe(database))
+                    .await
+                    .unwrap_or_else(|_| refused(format!("no result within {}s", PROBE_TIMEOUT.as_secs()))),
+            };
+            let result = v1::ProbeResult { probe_id: request.probe_id, ..result };
+            // When the stream is gone, so is whoever asked.
+            let _ = send(&out, edge_message::Message::ProbeResult(result)).await;
+        });
+    }
+}
+
+fn failed(status: tonic::Status) -> SyncError {
+    SyncError::Stream(Failure::from_status(&status))
+}
+
+async fn send(out: &mpsc::Sender<EdgeMessage>, message: edge_message::Message) -> Result<(), SyncError> {
+    let message = EdgeMessage { message: Some(message) };
+    match timeout(SILENCE, out.send(message)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(SyncError::Ended),
+        Err(_) => Err(SyncError::Stuck),
+    }
+}

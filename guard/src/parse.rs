@@ -4,7 +4,7 @@
 //! token and ends with its last, and nothing else stood around it but blanks,
 //! comments and semicolons.
 
-use pg_query::protobuf::{RawStmt, Token};
+use pg_query::protobuf::{RawStmt, ScanToken, Token};
 use pg_query::{Error, NodeEnum, ParserOptions};
 
 use crate::prescan::prescan;
@@ -20,6 +20,9 @@ pub(crate) struct Statement<'a> {
 /// Parses a text that holds one statement.
 pub(crate) fn parse<'a>(sql: &'a str, rules: &Rules) -> Result<Statement<'a>, Refusal> {
     prescan(sql, rules)?;
+    // Not `scan_tokens`, which reads a null pointer when there is no token.
+    let tokens = pg_query::scan(sql).map_err(refuse)?.tokens;
+    shared_sources(sql, &tokens)?;
     // Without the option, libpg_query prints a line to our stderr per odd escape.
     let parsed = pg_query::parse(sql, ParserOptions::DISABLE_ESCAPE_STRING_WARNING).map_err(refuse)?;
     let mut statements = parsed.protobuf.stmts;
@@ -38,7 +41,7 @@ pub(crate) fn parse<'a>(sql: &'a str, rules: &Rules) -> Result<Statement<'a>, Re
         .stmt
         .and_then(|node| node.node)
         .ok_or_else(crate::walk::unreadable)?;
-    Ok(Statement { node, text: cut(sql)? })
+    Ok(Statement { node, text: cut(sql, &tokens)? })
 }
 
 fn many(sql: &str, second: &RawStmt) -> Refusal {
@@ -54,9 +57,53 @@ fn many(sql: &str, second: &RawStmt) -> Refusal {
     .at(Position::at(sql, at))
 }
 
+/// How often the tree's writer may repeat a token; beyond, the tree of 32 KiB of
+/// SQL could fill the memory.
+const MAX_COPIES: usize = 500_000;
+
+/// `SET (a, b, ...) = (source)` is the one place where the grammar shares a
+/// subtree: the writer repeats the source for each column, and sources nest, so
+/// that a short text can make a tree of any size. Bounded on the tokens.
+fn shared_sources(sql: &str, tokens: &[ScanToken]) -> Result<(), Refusal> {
+    let is = |token: &ScanToken, wanted: Token| token.token == wanted as i32;
+    let code: Vec<&ScanToken> = tokens
+        .iter()
+        .filter(|token| !is(token, Token::SqlComment) && !is(token, Token::CComment))
+        .collect();
+    let mut copies = code.len();
+    for (at, pair) in code.windows(2).enumerate() {
+        if !(is(pair[0], Token::Set) && is(pair[1], Token::Ascii40)) {
+            continue;
+        }
+        let mut depth = 0usize;
+        let mut columns = 1usize;
+        for token in &code[at + 1..] {
+            if is(token, Token::Ascii40) {
+                depth += 1;
+            } else if is(token, Token::Ascii41) {
+                depth -= 1;
+                if depth == 0 {
+                    break;
+                }
+            } else if depth == 1 && is(token, Token::Ascii44) {
+                columns += 1;
+            }
+        }
+        copies = copies.saturating_mul(columns);
+        if copies > MAX_COPIES {
+            return Err(Refusal::new(
+                Rule::TextComplexity,
+                "too many columns are set from one source",
+                "Only reading is possible here; to explain an UPDATE set each column by itself.",
+            )
+            .at(Position::at(sql, pair[0].start)));
+        }
+    }
+    Ok(())
+}
+
 /// From the first token to the last one that is neither comment nor semicolon.
-fn cut(sql: &str) -> Result<&str, Refusal> {
-    let tokens = pg_query::scan_tokens(sql).map_err(refuse)?;
+fn cut<'a>(sql: &'a str, tokens: &[ScanToken]) -> Result<&'a str, Refusal> {
     let mut own = tokens.iter().filter(|token| {
         ![Token::SqlComment, Token::CComment, Token::Ascii59].map(|t| t as i32).contains(&token.token)
     });

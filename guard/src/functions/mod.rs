@@ -109,6 +109,11 @@ pub(crate) fn verdict(name: &str, server_major: u16) -> Verdict {
     }
 }
 
+/// Whether any supported version ships an allowed built-in of that name.
+pub(crate) fn is_builtin(name: &str) -> bool {
+    LISTS.builtin.contains_key(name)
+}
+
 /// The class of a name that is refused wherever it stands.
 pub(crate) fn refused(name: &str) -> Option<Class> {
     if let Some(class) = LISTS.refused.get(name) {

@@ -186,6 +186,9 @@ impl Walk<'_> {
             match inner(field)? {
                 NodeEnum::String(name) => {
                     self.partly.column(&name.sval, position);
+                    if at + 1 == fields.len() {
+                        self.partly.last(&name.sval, qualified, position);
+                    }
                     // The first name is a column or a relation; a later one may
                     // be a function of the row.
                     if qualified && at > 0 {

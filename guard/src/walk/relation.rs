@@ -10,6 +10,7 @@ use pg_query::protobuf::{Alias, RangeVar};
 
 use super::{Verdict, Walk};
 use crate::checked::RelationName;
+use crate::functions;
 use crate::refusal::{Position, Refusal, Rule};
 use crate::relations::{self, Verdict as Judged};
 
@@ -24,11 +25,25 @@ pub(super) struct Partly {
     star: Option<Option<Position>>,
     /// Every column name and attribute, with its first place.
     columns: BTreeMap<String, Option<Position>>,
+    /// Those that end a reference: columns, whole rows, or functions of a row.
+    last: BTreeMap<String, Option<Position>>,
+    /// A function that a qualified reference ends with, as in `p.to_jsonb`.
+    function: Option<(String, Option<Position>)>,
 }
 
 impl Partly {
     pub(super) fn column(&mut self, name: &str, position: Option<Position>) {
         self.columns.entry(name.to_owned()).or_insert(position);
+    }
+
+    /// The end of a reference; a qualified one may call a function of the row.
+    pub(super) fn last(&mut self, name: &str, qualified: bool, position: Option<Position>) {
+        self.last.entry(name.to_owned()).or_insert(position);
+        // These two are casts that no row can take, and columns of the catalogs.
+        let column = matches!(name, "oid" | "name");
+        if qualified && !column && self.function.is_none() && functions::is_builtin(name) {
+            self.function = Some((name.to_owned(), position));
+        }
     }
 
     pub(super) fn star(&mut self, position: Option<Position>) {
@@ -142,8 +157,11 @@ impl Walk<'_> {
         if seen.renames {
             return refuse("columns may not be renamed in FROM here".into(), None);
         }
-        if let Some(row) = seen.rows.iter().find(|row| seen.columns.contains_key(*row)) {
-            return refuse(format!("the whole row {row} may not be used here"), seen.columns[row]);
+        if let Some(row) = seen.rows.iter().find(|row| seen.last.contains_key(*row)) {
+            return refuse(format!("the whole row {row} may not be used here"), seen.last[row]);
+        }
+        if let Some((name, position)) = &seen.function {
+            return refuse(format!(".{name} may not be used here, where it can be a function of the row"), *position);
         }
         Ok(())
     }

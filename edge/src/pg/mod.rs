@@ -1,0 +1,25 @@
+//! PostgreSQL as the edge sees it: TLS as libpq means it, a pool for each token
+//! and database, statements that only read, and values that stay exact.
+//! `pipeline` calls it and nobody else does. A statement goes
+//! `pool` -> [`Lease`] -> `execute` -> a [`Sink`].
+//! Invariant: a connection whose state is not proven is discarded, and what ran
+//! on it is cancelled on the server.
+
+mod connect;
+mod error;
+mod execute;
+mod json;
+mod meter;
+mod pool;
+mod rows;
+mod sqlstate;
+mod tls;
+
+pub use self::{
+    connect::{ConnectCause, ConnectError, ConnectStage, Connected, ConnectionSettings, Target},
+    error::{PgError, StatementError},
+    execute::{Executed, Lease, Limits, OwnSql, Statement},
+    pool::{PoolSettings, Pools},
+    rows::{Cells, Column, Cut, RowSet, Sink},
+};
+pub(crate) use self::json::write_string;

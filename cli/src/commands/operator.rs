@@ -1,0 +1,91 @@
+//! `nlactl operator ...`
+
+mod enrol;
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Subcommand;
+use nla_domain::{id::OperatorName, operator::Level};
+use nla_proto::v1::{self, operators_client::OperatorsClient};
+
+use crate::{
+    args::Globals,
+    exit::CliError,
+    input::Confirm,
+    output::{
+        Output,
+        views::{List, operator::Operator},
+    },
+    session::Session,
+    values::{self, parse_span},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperatorCommand {
+    /// Create an operator: key, certificate and a folder to hand over
+    #[command(after_help = "\
+The key is made here and never leaves this machine except in that folder.
+
+Examples:
+  nlactl operator create ana --level operator --out ./ana
+  nlactl operator create ci --level viewer --out ./ci --lifetime 30d")]
+    Create {
+        /// The operator's name
+        name: OperatorName,
+        /// What the operator may do
+        #[arg(long, value_parser = values::level())]
+        level: Level,
+        /// New folder for key, certificate and config.yaml
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// How long the certificate lives [default: 90d]
+        #[arg(long, value_parser = parse_span, value_name = "TIME")]
+        lifetime: Option<Duration>,
+    },
+    /// List operators
+    #[command(after_help = "Examples:\n  nlactl operator list")]
+    List,
+    /// Take an operator's rights away
+    #[command(after_help = "Examples:\n  nlactl operator revoke ana\n  nlactl operator revoke ana --yes")]
+    Revoke {
+        /// The operator's name
+        name: OperatorName,
+        #[command(flatten)]
+        confirm: Confirm,
+    },
+}
+
+impl OperatorCommand {
+    pub(crate) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), CliError> {
+        match self {
+            Self::Create { name, level, out, lifetime } => {
+                let created = enrol::create(&Session::open(globals)?, name, *level, out, *lifetime).await?;
+                output.result(&created)?;
+                output.hint(&format!(
+                    "Hand the folder over on a safe way; its owner sets NLA_CONFIG_DIR={} or moves it to ~/.config/nla.",
+                    out.display()
+                ));
+                Ok(())
+            }
+            Self::List => {
+                let answer = Session::open(globals)?
+                    .call("list the operators", v1::ListOperatorsRequest {}, async |channel, request| {
+                        OperatorsClient::new(channel).list(request).await
+                    })
+                    .await?;
+                output.result(&List(answer.operators.into_iter().map(Operator::from_wire).collect()))
+            }
+            Self::Revoke { name, confirm } => {
+                confirm.obtain(&format!("Revoke operator {name}? It cannot be undone."))?;
+                let session = Session::open(globals)?;
+                let request = v1::RevokeOperatorRequest { idempotency_key: session.key(), name: name.to_string() };
+                let answer = session
+                    .call(&format!("revoke operator {name}"), request, async |channel, request| {
+                        OperatorsClient::new(channel).revoke(request).await
+                    })
+                    .await?;
+                output.result(&Operator::from_wire(answer))
+            }
+        }
+    }
+}

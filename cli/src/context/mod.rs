@@ -1,0 +1,89 @@
+//! Contexts: which control plane, and as whom. They stand in `config.yaml` of
+//! one folder, as `nla-control-plane init` and `nlactl operator create` write
+//! it. This file finds the folder and picks the context; `file` reads and writes.
+
+mod file;
+
+use std::path::{Path, PathBuf};
+
+use nla_proto::tls::{Identity, Roots, client::ClientTls};
+
+use crate::{args::Globals, exit::CliError};
+
+pub(crate) use self::file::{ConfigFile, Entry};
+
+/// The file with the contexts, in a configuration folder.
+pub(crate) const CONFIG_FILE: &str = "config.yaml";
+
+/// A context that is ready to connect with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) url: String,
+    pub(crate) tls: ClientTls,
+}
+
+/// Where the contexts are.
+#[derive(Debug, Clone)]
+pub(crate) struct ConfigDir(PathBuf);
+
+impl ConfigDir {
+    /// The folder that `--config-dir`, `NLA_CONFIG_DIR` or the system's
+    /// conventions name.
+    ///
+    /// # Errors
+    /// When there is not even a home folder.
+    pub(crate) fn find(globals: &Globals) -> Result<Self, CliError> {
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        locate(globals.config_dir.clone(), variable("XDG_CONFIG_HOME"), variable("HOME")).map(Self).ok_or_else(|| {
+            CliError::usage("there is no home folder to look for contexts in")
+                .with_next("name a folder with --config-dir")
+        })
+    }
+
+    /// The file with the contexts.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.0.join(CONFIG_FILE)
+    }
+
+    /// The folder itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// `given` already holds the flag or `NLA_CONFIG_DIR`.
+fn locate(given: Option<PathBuf>, xdg: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
+    let filled = |path: &PathBuf| !path.as_os_str().is_empty();
+    // The XDG specification has relative paths ignored.
+    let xdg = xdg.filter(|path| path.is_absolute());
+    given
+        .filter(filled)
+        .or_else(|| xdg.map(|path| path.join("nla")))
+        .or_else(|| home.filter(filled).map(|path| path.join(".config/nla")))
+}
+
+impl Context {
+    /// The context that the options name, with its key and certificates read.
+    ///
+    /// # Errors
+    /// [`CliError`] says which file or name is at fault.
+    pub(crate) fn resolve(globals: &Globals) -> Result<Self, CliError> {
+        let dir = ConfigDir::find(globals)?;
+        let config = ConfigFile::read(&dir.file())?;
+        let entry = config.choose(globals.context.as_deref(), &dir.file())?;
+        Self::load(entry, dir.path())
+    }
+
+    /// Reads what an entry names; relative paths count from `folder`.
+    pub(crate) fn load(entry: &Entry, folder: &Path) -> Result<Self, CliError> {
+        let unusable = |source| CliError::local(format!("context {:?} cannot be used", entry.name), source);
+        let identity = Identity::load(&folder.join(&entry.certificate), &folder.join(&entry.key)).map_err(unusable)?;
+        let ca = nla_proto::files::read_public(&folder.join(&entry.ca)).map_err(|error| unusable(error.into()))?;
+        let roots = Roots::from_pem(&ca).map_err(unusable)?;
+        let tls = ClientTls::new(&identity, &roots).map_err(unusable)?;
+        Ok(Self { url: entry.url.clone(), tls })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! What a person is asked for while a command runs: a yes before something is
+//! destroyed, and a password. Nothing is asked where nobody can answer.
+
+mod confirm;
+mod password;
+mod secret_file;
+
+pub(crate) use self::{confirm::Confirm, password::PasswordSource, secret_file::SecretFile};

@@ -1,0 +1,149 @@
+//! The control plane as a whole, this program's version, and its contexts.
+
+use nla_proto::v1;
+use serde::Serialize;
+
+use super::{
+    Listed,
+    wire::{self, When},
+};
+use crate::{
+    context::{ConfigFile, Entry},
+    output::{Cell, Show, Table, bytes},
+};
+
+/// State of the control plane, and who asked.
+#[derive(Debug, Serialize)]
+pub(crate) struct Status {
+    control_plane: String,
+    version: String,
+    /// Hexadecimal.
+    epoch: String,
+    revision: u64,
+    started_at: When,
+    tokens_active: u64,
+    databases: u64,
+    roles: u64,
+    edges_enrolled: u64,
+    edges_connected: u64,
+    audit_events: u64,
+    store_bytes: u64,
+    ca_expires_at: When,
+    caller: String,
+    caller_level: &'static str,
+}
+
+impl Status {
+    pub(crate) fn from_wire(url: &str, status: v1::StatusResponse) -> Self {
+        Self {
+            control_plane: url.to_owned(),
+            version: status.version,
+            epoch: status.epoch.iter().map(|byte| format!("{byte:02x}")).collect(),
+            revision: status.revision,
+            started_at: When::from_wire(status.started_at.as_ref()),
+            tokens_active: status.tokens_active,
+            databases: status.databases,
+            roles: status.roles,
+            edges_enrolled: status.edges_enrolled,
+            edges_connected: status.edges_connected,
+            audit_events: status.audit_events,
+            store_bytes: status.store_bytes,
+            ca_expires_at: When::from_wire(status.ca_expires_at.as_ref()),
+            caller: status.caller,
+            caller_level: wire::level(status.caller_level),
+        }
+    }
+}
+
+impl Show for Status {
+    fn table(&self) -> Table {
+        Table::fields()
+            .field("Control plane", Cell::text(format_args!("{}, version {}", self.control_plane, self.version)))
+            .field("You are", Cell::text(format_args!("{} ({})", self.caller, self.caller_level)))
+            .field("Started", self.started_at.full("-"))
+            .field("Revision", Cell::text(format_args!("{} of epoch {}", self.revision, self.epoch)))
+            .field("Edges", Cell::text(format_args!("{} of {} connected", self.edges_connected, self.edges_enrolled)))
+            .field("Active tokens", Cell::text(self.tokens_active))
+            .field("Databases", Cell::text(self.databases))
+            .field("Roles", Cell::text(self.roles))
+            .field("Audit events", Cell::text(self.audit_events))
+            .field("Store", Cell::text(bytes(self.store_bytes)))
+            .field("CA expires", self.ca_expires_at.full("-"))
+    }
+
+    fn essence(&self) -> Vec<String> {
+        vec![self.revision.to_string()]
+    }
+}
+
+/// This program.
+#[derive(Debug, Serialize)]
+pub(crate) struct Version {
+    pub(crate) version: &'static str,
+}
+
+impl Show for Version {
+    fn table(&self) -> Table {
+        Table::fields().line(format_args!("nlactl {}", self.version))
+    }
+
+    fn essence(&self) -> Vec<String> {
+        vec![self.version.to_owned()]
+    }
+}
+
+/// A context of the configuration folder.
+#[derive(Debug, Serialize)]
+pub(crate) struct ContextView {
+    name: String,
+    current: bool,
+    url: String,
+    certificate: String,
+    key: String,
+    ca: String,
+}
+
+impl ContextView {
+    pub(crate) fn all(config: &ConfigFile) -> Vec<Self> {
+        let current = config.current_context.as_deref();
+        config.contexts.iter().map(|entry| Self::new(entry, current == Some(&entry.name))).collect()
+    }
+
+    pub(crate) fn new(entry: &Entry, current: bool) -> Self {
+        Self {
+            name: entry.name.clone(),
+            current,
+            url: entry.url.clone(),
+            certificate: entry.certificate.display().to_string(),
+            key: entry.key.display().to_string(),
+            ca: entry.ca.display().to_string(),
+        }
+    }
+}
+
+impl Listed for ContextView {
+    fn list(items: &[Self]) -> Table {
+        items.iter().fold(Table::list(["CURRENT", "NAME", "URL", "CERTIFICATE"]), |table, context| {
+            table.row([
+                Cell::text(if context.current { "*" } else { "" }),
+                Cell::whole(&context.name),
+                Cell::whole(&context.url),
+                Cell::text(&context.certificate),
+            ])
+        })
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Show for ContextView {
+    fn table(&self) -> Table {
+        Table::fields().line(&self.name)
+    }
+
+    fn essence(&self) -> Vec<String> {
+        vec![self.name.clone()]
+    }
+}

@@ -1,0 +1,48 @@
+//! Parsers for options with a fixed list of values. They name the values in
+//! `--help`, in refusals and in shell completion.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use nla_domain::{
+    audit::Outcome,
+    database::SslMode,
+    operator::Level,
+    role::{SqlAudit, Tool},
+};
+
+fn one_of<T>(all: &'static [T], name: fn(T) -> &'static str) -> impl TypedValueParser<Value = T> + Clone
+where
+    T: Copy + Send + Sync + 'static,
+{
+    let names: Vec<_> = all.iter().map(|value| name(*value)).collect();
+    PossibleValuesParser::new(names).map(move |text| {
+        let found = all.iter().copied().find(|value| name(*value) == text);
+        found.expect("clap lets only the listed names pass")
+    })
+}
+
+const SSL_MODES: [SslMode; 4] = [SslMode::Disable, SslMode::Require, SslMode::VerifyCa, SslMode::VerifyFull];
+
+/// Operator levels.
+pub(crate) fn level() -> impl TypedValueParser<Value = Level> + Clone {
+    one_of(&Level::ALL, Level::as_str)
+}
+
+/// Tools of an edge.
+pub(crate) fn tool() -> impl TypedValueParser<Value = Tool> + Clone {
+    one_of(&Tool::ALL, Tool::as_str)
+}
+
+/// How much of a statement the audit log keeps.
+pub(crate) fn sql_audit() -> impl TypedValueParser<Value = SqlAudit> + Clone {
+    one_of(&SqlAudit::ALL, SqlAudit::as_str)
+}
+
+/// TLS modes towards PostgreSQL.
+pub(crate) fn sslmode() -> impl TypedValueParser<Value = SslMode> + Clone {
+    one_of(&SSL_MODES, SslMode::as_str)
+}
+
+/// How a call ended.
+pub(crate) fn outcome() -> impl TypedValueParser<Value = Outcome> + Clone {
+    one_of(&Outcome::ALL, Outcome::as_str)
+}

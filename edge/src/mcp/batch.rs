@@ -33,20 +33,13 @@ pub(super) fn prepare<H: Handler>(
         ));
     }
     if elements.is_empty() || elements.len() > options.max_batch {
-        return Err(RpcError::invalid_request(format!(
-            "a batch has 1 to {} messages",
-            options.max_batch
-        )));
+        return Err(RpcError::invalid_request(format!("a batch has 1 to {} messages", options.max_batch)));
     }
     let mut ids = HashSet::new();
     let mut prepared = Vec::with_capacity(elements.len());
     for (index, element) in elements.iter().enumerate() {
         let element_envelope = Envelope {
-            request_id: if index == 0 {
-                envelope.request_id
-            } else {
-                Uuid::now_v7()
-            },
+            request_id: if index == 0 { envelope.request_id } else { Uuid::now_v7() },
             cancel: envelope.cancel.clone(),
             in_batch: true,
             ..*envelope
@@ -60,9 +53,7 @@ pub(super) fn prepare<H: Handler>(
         if let Some(id) = id
             && !ids.insert(id.clone())
         {
-            return Err(RpcError::invalid_request(
-                "two requests of the batch have the same id",
-            ));
+            return Err(RpcError::invalid_request("two requests of the batch have the same id"));
         }
         prepared.push(taken);
     }
@@ -82,7 +73,8 @@ pub(super) async fn run<H: Handler>(
         let reply = match taken {
             Taken::Accepted => continue,
             Taken::Answered { reply, .. } => reply,
-            Taken::Call(PreparedCall { id, version, work }) => {
+            Taken::Call(call) => {
+                let PreparedCall { id, version, work } = *call;
                 let admitted = match first.take() {
                     Some(principal) => Ok(principal),
                     None => server.handler.admit(&parts).await,
@@ -90,8 +82,7 @@ pub(super) async fn run<H: Handler>(
                 match admitted {
                     Ok(principal) => {
                         let handler = &*server.handler;
-                        dispatch::run(handler, &server.rendered, &principal, &id, version, work)
-                            .await
+                        dispatch::run(handler, &server.rendered, &principal, &id, version, work).await
                     }
                     Err(refusal) => encode::error(Some(&id), version, &refusal.error),
                 }
@@ -105,8 +96,5 @@ pub(super) async fn run<H: Handler>(
     let mut json = b"[".to_vec();
     json.extend_from_slice(&answers.join(&b","[..]));
     json.push(b']');
-    Some(Reply {
-        status: StatusCode::OK,
-        json,
-    })
+    Some(Reply { status: StatusCode::OK, json })
 }

@@ -20,11 +20,7 @@ pub(super) async fn run<H: Handler>(
     version: Version,
     work: Work,
 ) -> Reply {
-    let answer = Answer {
-        id,
-        version,
-        rendered,
-    };
+    let answer = Answer { id, version, rendered };
     match work {
         Work::CallTool(call) => {
             let declared = call.context.client_capabilities.clone();
@@ -41,24 +37,16 @@ pub(super) async fn run<H: Handler>(
             let outcome = handler.read_resource(principal, call).await;
             answer.call(outcome, &declared, encode::resource)
         }
-        Work::ListTools(cursor, context) => answer.list(
-            "tools",
-            handler.list_tools(principal, cursor, context).await,
-        ),
-        Work::ListPrompts(cursor, context) => answer.list(
-            "prompts",
-            handler.list_prompts(principal, cursor, context).await,
-        ),
-        Work::ListResources(cursor, context) => answer.list(
-            "resources",
-            handler.list_resources(principal, cursor, context).await,
-        ),
-        Work::ListTemplates(cursor, context) => answer.list(
-            "resourceTemplates",
-            handler
-                .list_resource_templates(principal, cursor, context)
-                .await,
-        ),
+        Work::ListTools(cursor, context) => answer.list("tools", handler.list_tools(principal, cursor, context).await),
+        Work::ListPrompts(cursor, context) => {
+            answer.list("prompts", handler.list_prompts(principal, cursor, context).await)
+        }
+        Work::ListResources(cursor, context) => {
+            answer.list("resources", handler.list_resources(principal, cursor, context).await)
+        }
+        Work::ListTemplates(cursor, context) => {
+            answer.list("resourceTemplates", handler.list_resource_templates(principal, cursor, context).await)
+        }
         Work::Complete(call) => match handler.complete(principal, call).await {
             Ok(completion) => {
                 let mut writer = ResultWriter::complete(id, version, rendered);
@@ -123,11 +111,7 @@ fn discover<H: Handler>(handler: &H, rendered: &Rendered, id: &str, version: Ver
     if let Some(instructions) = &description.instructions {
         writer.field("instructions", instructions);
     }
-    writer.cache(
-        version,
-        description.discover_ttl,
-        CacheScope::Private,
-    );
+    writer.cache(version, description.discover_ttl, CacheScope::Private);
     writer.close()
 }
 

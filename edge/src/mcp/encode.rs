@@ -32,11 +32,8 @@ pub(super) struct Rendered {
 
 impl Rendered {
     pub(super) fn new(description: &ServerDescription) -> Self {
-        let info = serde_json::to_string(&description.implementation)
-            .expect("an Implementation has string keys only");
-        Self {
-            server_info_member: format!(r#""io.modelcontextprotocol/serverInfo":{info}"#).into(),
-        }
+        let info = serde_json::to_string(&description.implementation).expect("an Implementation has string keys only");
+        Self { server_info_member: format!(r#""io.modelcontextprotocol/serverInfo":{info}"#).into() }
     }
 }
 
@@ -57,10 +54,7 @@ impl ResultWriter {
         meta: Option<&JsonObject>,
         room: usize,
     ) -> Self {
-        let mut writer = Self {
-            json: Vec::with_capacity(TYPICAL_ANSWER_BYTES + room),
-            empty: true,
-        };
+        let mut writer = Self { json: Vec::with_capacity(TYPICAL_ANSWER_BYTES + room), empty: true };
         writer.text(r#"{"jsonrpc":"2.0","id":"#);
         writer.text(id);
         writer.text(r#","result":{"#);
@@ -101,8 +95,7 @@ impl ResultWriter {
 
     pub(super) fn field<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) {
         self.key(key);
-        serde_json::to_writer(&mut self.json, value)
-            .expect("wire types have string keys, and a Vec takes every write");
+        serde_json::to_writer(&mut self.json, value).expect("wire types have string keys, and a Vec takes every write");
     }
 
     fn raw(&mut self, key: &str, json: &[u8]) {
@@ -119,10 +112,7 @@ impl ResultWriter {
 
     pub(super) fn close(mut self) -> Reply {
         self.text("}}");
-        Reply {
-            status: StatusCode::OK,
-            json: self.json,
-        }
+        Reply { status: StatusCode::OK, json: self.json }
     }
 }
 
@@ -146,25 +136,12 @@ pub(super) fn error(id: Option<&str>, version: Version, error: &RpcError) -> Rep
         json.push(b',');
     }
     json.extend_from_slice(br#""error":"#);
-    json.extend_from_slice(&written(&Body {
-        code: error.code,
-        message: &error.message,
-        data: error.data.as_ref(),
-    }));
+    json.extend_from_slice(&written(&Body { code: error.code, message: &error.message, data: error.data.as_ref() }));
     json.push(b'}');
-    Reply {
-        status: error.status(version),
-        json,
-    }
+    Reply { status: error.status(version), json }
 }
 
-pub(super) fn page<T: Serialize>(
-    id: &str,
-    version: Version,
-    rendered: &Rendered,
-    key: &str,
-    page: &Page<T>,
-) -> Reply {
+pub(super) fn page<T: Serialize>(id: &str, version: Version, rendered: &Rendered, key: &str, page: &Page<T>) -> Reply {
     let mut writer = ResultWriter::complete(id, version, rendered);
     writer.field(key, &page.items);
     if let Some(cursor) = &page.next_cursor {
@@ -184,14 +161,7 @@ pub(super) fn tool(id: &str, version: Version, rendered: &Rendered, result: &Too
         .map(|block| block.text.len() + block.text.len() / 10)
         .sum();
     let room = text_bytes + structured.map_or(0, <[u8]>::len);
-    let mut writer = ResultWriter::open(
-        id,
-        version,
-        rendered,
-        "complete",
-        result.meta.as_ref(),
-        room,
-    );
+    let mut writer = ResultWriter::open(id, version, rendered, "complete", result.meta.as_ref(), room);
     writer.field("content", &result.content);
     if let Some(structured) = structured {
         writer.raw("structuredContent", structured);
@@ -202,12 +172,7 @@ pub(super) fn tool(id: &str, version: Version, rendered: &Rendered, result: &Too
     writer.close()
 }
 
-pub(super) fn prompt(
-    id: &str,
-    version: Version,
-    rendered: &Rendered,
-    result: &PromptResult,
-) -> Reply {
+pub(super) fn prompt(id: &str, version: Version, rendered: &Rendered, result: &PromptResult) -> Reply {
     let mut writer = ResultWriter::complete(id, version, rendered);
     if let Some(description) = &result.description {
         writer.field("description", description);
@@ -216,12 +181,7 @@ pub(super) fn prompt(
     writer.close()
 }
 
-pub(super) fn resource(
-    id: &str,
-    version: Version,
-    rendered: &Rendered,
-    result: &ReadResult,
-) -> Reply {
+pub(super) fn resource(id: &str, version: Version, rendered: &Rendered, result: &ReadResult) -> Reply {
     let mut writer = ResultWriter::complete(id, version, rendered);
     writer.field("contents", &result.contents);
     writer.cache(version, result.ttl, result.scope);
@@ -254,11 +214,8 @@ pub(super) fn input_required(
     }
     let mut writer = ResultWriter::open(id, version, rendered, "input_required", None, 0);
     if !asked.requests.is_empty() {
-        let requests: JsonObject = asked
-            .requests
-            .iter()
-            .map(|(key, request)| (key.clone(), request_json(request)))
-            .collect();
+        let requests: JsonObject =
+            asked.requests.iter().map(|(key, request)| (key.clone(), request_json(request))).collect();
         writer.field("inputRequests", &requests);
     }
     if let Some(state) = &asked.state {

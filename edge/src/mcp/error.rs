@@ -35,12 +35,7 @@ pub struct RpcError {
 impl RpcError {
     /// Codes of our own lie outside -32768..=-32000.
     pub fn new(code: i64, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            data: None,
-            status: None,
-        }
+        Self { code, message: message.into(), data: None, status: None }
     }
 
     #[must_use]
@@ -77,21 +72,15 @@ impl RpcError {
 
     /// Tells the caller the id under which the log has the cause.
     pub fn internal(request_id: Uuid) -> Self {
-        Self::new(
-            code::INTERNAL_ERROR,
-            "internal error; quote the request id when you report it",
-        )
-        .with_data(json!({ "requestId": request_id.to_string() }))
+        Self::new(code::INTERNAL_ERROR, "internal error; quote the request id when you report it")
+            .with_data(json!({ "requestId": request_id.to_string() }))
     }
 
     /// The call ran into its deadline and did not end by itself after being told.
     pub(super) fn deadline(request_id: Uuid) -> Self {
-        Self::new(
-            code::INTERNAL_ERROR,
-            "the call did not end before its deadline",
-        )
-        .with_data(json!({ "requestId": request_id.to_string() }))
-        .with_status(StatusCode::GATEWAY_TIMEOUT)
+        Self::new(code::INTERNAL_ERROR, "the call did not end before its deadline")
+            .with_data(json!({ "requestId": request_id.to_string() }))
+            .with_status(StatusCode::GATEWAY_TIMEOUT)
     }
 
     pub(super) fn parse_error() -> Self {
@@ -103,10 +92,7 @@ impl RpcError {
     }
 
     pub(super) fn method_not_found(method: &str) -> Self {
-        Self::new(
-            code::METHOD_NOT_FOUND,
-            format!("method not found: {}", clip(method)),
-        )
+        Self::new(code::METHOD_NOT_FOUND, format!("method not found: {}", clip(method)))
     }
 
     pub(super) fn header_mismatch(message: impl Into<String>) -> Self {
@@ -129,11 +115,8 @@ impl RpcError {
 
     pub(super) fn unsupported_version(requested: &str) -> Self {
         let supported: Vec<_> = Version::ALL.iter().map(|v| v.as_str()).collect();
-        Self::new(
-            code::UNSUPPORTED_VERSION,
-            "this protocol version is not supported; choose one of data.supported",
-        )
-        .with_data(json!({ "supported": supported, "requested": clip(requested) }))
+        Self::new(code::UNSUPPORTED_VERSION, "this protocol version is not supported; choose one of data.supported")
+            .with_data(json!({ "supported": supported, "requested": clip(requested) }))
     }
 
     /// The HTTP status of an answer that carries only this error.
@@ -166,11 +149,7 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(status: StatusCode, error: RpcError) -> Self {
-        Self {
-            status,
-            headers: Box::default(),
-            error,
-        }
+        Self { status, headers: Box::default(), error }
     }
 }
 

@@ -8,8 +8,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use http::request::Parts;
 use rmcp::model::{
-    CacheScope, CompletionInfo, Implementation, Prompt, Resource, ResourceTemplate,
-    ServerCapabilities, Tool,
+    CacheScope, CompletionInfo, Implementation, Prompt, Resource, ResourceTemplate, ServerCapabilities, Tool,
 };
 
 use super::call::{CompletionCall, Context, PromptCall, ResourceRead, ToolCall};
@@ -41,12 +40,7 @@ pub struct Page<T> {
 impl<T> Page<T> {
     /// The whole list in one page, for this caller only, not to be kept.
     pub fn private(items: impl Into<Arc<[T]>>) -> Self {
-        Self {
-            items: items.into(),
-            next_cursor: None,
-            ttl: Duration::ZERO,
-            scope: CacheScope::Private,
-        }
+        Self { items: items.into(), next_cursor: None, ttl: Duration::ZERO, scope: CacheScope::Private }
     }
 
     #[must_use]
@@ -66,10 +60,7 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Authenticates the bearer of the request and charges its limits.
     /// Runs before the body is read for the first message, and again for each further one of a batch.
-    fn admit(
-        &self,
-        parts: &Parts,
-    ) -> impl Future<Output = Result<Self::Principal, Refusal>> + Send;
+    fn admit(&self, parts: &Parts) -> impl Future<Output = Result<Self::Principal, Refusal>> + Send;
 
     fn describe(&self) -> &ServerDescription;
 
@@ -82,11 +73,7 @@ pub trait Handler: Send + Sync + 'static {
 
     /// An unknown tool is `Outcome::Failed(RpcError::unknown_tool(..))`; bad arguments and refusals by
     /// rules are results with `is_error`, so that the model reads them and can do better.
-    fn call_tool(
-        &self,
-        principal: &Self::Principal,
-        call: ToolCall,
-    ) -> impl Future<Output = ToolOutcome> + Send;
+    fn call_tool(&self, principal: &Self::Principal, call: ToolCall) -> impl Future<Output = ToolOutcome> + Send;
 
     /// `x-mcp-header` annotations of a tool (`ParamHeader::of_tool`), checked against the request.
     fn param_headers(&self, _tool: &str) -> &[ParamHeader] {
@@ -102,11 +89,7 @@ pub trait Handler: Send + Sync + 'static {
         async { Ok(Page::private([])) }
     }
 
-    fn get_prompt(
-        &self,
-        _principal: &Self::Principal,
-        call: PromptCall,
-    ) -> impl Future<Output = PromptOutcome> + Send {
+    fn get_prompt(&self, _principal: &Self::Principal, call: PromptCall) -> impl Future<Output = PromptOutcome> + Send {
         async move { PromptOutcome::Failed(RpcError::unknown_prompt(&call.name)) }
     }
 

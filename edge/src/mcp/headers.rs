@@ -24,18 +24,13 @@ const DEEPEST_PROPERTY: usize = 8;
 ///
 /// # Errors
 /// When it is repeated or has bytes outside visible ASCII.
-pub(super) fn single<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> Result<Option<&'a str>, RpcError> {
+pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, RpcError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(RpcError::header_mismatch(format!(
-            "header {name} is repeated"
-        )));
+        return Err(RpcError::header_mismatch(format!("header {name} is repeated")));
     }
     match value.to_str() {
         Ok(text) => Ok(Some(text.trim_matches([' ', '\t']))),
@@ -46,11 +41,7 @@ pub(super) fn single<'a>(
 }
 
 /// Checks `Mcp-Method`, which a notification may leave out.
-pub(super) fn check_method(
-    headers: &HeaderMap,
-    method: &str,
-    required: bool,
-) -> Result<(), RpcError> {
+pub(super) fn check_method(headers: &HeaderMap, method: &str, required: bool) -> Result<(), RpcError> {
     match single(headers, &METHOD)? {
         Some(value) if value == method => Ok(()),
         None if !required => Ok(()),
@@ -78,9 +69,7 @@ fn differs(name: &HeaderName) -> RpcError {
 
 /// Values that are not plain ASCII travel as `=?base64?...?=`; all others are literal.
 fn decode<'a>(name: &HeaderName, value: &'a str) -> Result<Cow<'a, str>, RpcError> {
-    let encoded = value
-        .strip_prefix("=?base64?")
-        .and_then(|rest| rest.strip_suffix("?="));
+    let encoded = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
     let Some(encoded) = encoded else {
         return Ok(Cow::Borrowed(value));
     };
@@ -89,9 +78,7 @@ fn decode<'a>(name: &HeaderName, value: &'a str) -> Result<Cow<'a, str>, RpcErro
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .map(Cow::Owned)
-        .ok_or_else(|| {
-            RpcError::header_mismatch(format!("header {name} is not base64 of UTF-8 text"))
-        })
+        .ok_or_else(|| RpcError::header_mismatch(format!("header {name} is not base64 of UTF-8 text")))
 }
 
 /// A property of a tool's input that clients repeat in an `Mcp-Param-*` header.
@@ -121,11 +108,7 @@ impl ParamHeader {
         Ok(found)
     }
 
-    pub(super) fn check(
-        &self,
-        headers: &HeaderMap,
-        arguments: &JsonObject,
-    ) -> Result<(), RpcError> {
+    pub(super) fn check(&self, headers: &HeaderMap, arguments: &JsonObject) -> Result<(), RpcError> {
         let header = single(headers, &self.header)?;
         match (header, lookup(arguments, &self.path)) {
             (None, None) => Ok(()),
@@ -139,9 +122,7 @@ impl ParamHeader {
                     // 42.0 and 42 are the same integer.
                     Value::Number(number) => {
                         number.to_string() == text
-                            || text.parse::<f64>().ok().is_some_and(|n| {
-                                n.is_finite() && number.as_f64() == Some(n)
-                            })
+                            || text.parse::<f64>().ok().is_some_and(|n| n.is_finite() && number.as_f64() == Some(n))
                     }
                     _ => false,
                 };
@@ -160,17 +141,8 @@ fn lookup<'a>(arguments: &'a JsonObject, path: &[String]) -> Option<&'a Value> {
     object.get(last).filter(|value| !value.is_null())
 }
 
-fn collect(
-    schema: &JsonObject,
-    path: &mut Vec<String>,
-    found: &mut Vec<ParamHeader>,
-) -> Result<(), AnnotationError> {
-    let refuse = |path: &[String], reason| {
-        Err(AnnotationError {
-            path: path.join("."),
-            reason,
-        })
-    };
+fn collect(schema: &JsonObject, path: &mut Vec<String>, found: &mut Vec<ParamHeader>) -> Result<(), AnnotationError> {
+    let refuse = |path: &[String], reason| Err(AnnotationError { path: path.join("."), reason });
     if path.len() > DEEPEST_PROPERTY {
         return Ok(());
     }
@@ -196,10 +168,7 @@ fn collect(
             if found.iter().any(|other| other.header == header) {
                 return refuse(path, "must be unique, whatever its case");
             }
-            found.push(ParamHeader {
-                header,
-                path: path.clone(),
-            });
+            found.push(ParamHeader { header, path: path.clone() });
         }
         collect(property, path, found)?;
         path.pop();

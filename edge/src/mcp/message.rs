@@ -31,9 +31,9 @@ pub(super) struct Malformed {
     pub(super) error: RpcError,
 }
 
-impl From<RpcError> for Malformed {
+impl From<RpcError> for Box<Malformed> {
     fn from(error: RpcError) -> Self {
-        Self { id: None, error }
+        Self::new(Malformed { id: None, error })
     }
 }
 
@@ -65,9 +65,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 pub(super) fn split(body: &[u8]) -> Result<Body<'_>, RpcError> {
     match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => Ok(Body::One(body)),
-        Some(b'[') => serde_json::from_slice(body)
-            .map(Body::Batch)
-            .map_err(|_| RpcError::parse_error()),
+        Some(b'[') => serde_json::from_slice(body).map(Body::Batch).map_err(|_| RpcError::parse_error()),
         _ => match serde_json::from_slice::<&RawValue>(body) {
             Ok(_) => Err(RpcError::invalid_request("the body must be a JSON object")),
             Err(_) => Err(RpcError::parse_error()),
@@ -75,42 +73,30 @@ pub(super) fn split(body: &[u8]) -> Result<Body<'_>, RpcError> {
     }
 }
 
-pub(super) fn parse(json: &[u8]) -> Result<Message<'_>, Malformed> {
+pub(super) fn parse(json: &[u8]) -> Result<Message<'_>, Box<Malformed>> {
+    if !is_object(json) {
+        return Err(RpcError::invalid_request("the message must be a JSON object").into());
+    }
     let wire: Wire<'_> = serde_json::from_slice(json).map_err(|error| match error.classify() {
-        // A repeated member, or an element of a batch that is no object.
-        serde_json::error::Category::Data => {
-            RpcError::invalid_request("the message must be a JSON object with unique members")
-        }
+        serde_json::error::Category::Data => RpcError::invalid_request("the message repeats a member"),
         _ => RpcError::parse_error(),
     })?;
     let id = wire.id.map(checked_id).transpose()?;
-    let refuse = |id: &Option<Id>, text: &str| Malformed {
-        id: id.clone(),
-        error: RpcError::invalid_request(text),
-    };
+    let refuse =
+        |id: &Option<Id>, text: &str| Box::new(Malformed { id: id.clone(), error: RpcError::invalid_request(text) });
     if wire.jsonrpc.and_then(string).as_deref() != Some("2.0") {
         return Err(refuse(&id, "jsonrpc must be \"2.0\""));
     }
     let Some(method) = wire.method else {
-        return Err(refuse(
-            &id,
-            "method is missing; this server sends no requests, so it takes no responses",
-        ));
+        return Err(refuse(&id, "method is missing; this server sends no requests, so it takes no responses"));
     };
     let Some(method) = string(method) else {
         return Err(refuse(&id, "method must be a string"));
     };
-    if wire.params.is_some_and(|params| !params.get().starts_with('{')) {
-        return Err(Malformed {
-            id,
-            error: RpcError::invalid_params("params must be an object"),
-        });
+    if wire.params.is_some_and(|params| !is_object(params.get().as_bytes())) {
+        return Err(Box::new(Malformed { id, error: RpcError::invalid_params("params must be an object") }));
     }
-    Ok(Message {
-        id,
-        method,
-        params: wire.params,
-    })
+    Ok(Message { id, method, params: wire.params })
 }
 
 fn checked_id(raw: &RawValue) -> Result<Id, RpcError> {
@@ -121,18 +107,19 @@ fn checked_id(raw: &RawValue) -> Result<Id, RpcError> {
         return Err(RpcError::invalid_request("id must be a string or an integer"));
     }
     if text.len() > LONGEST_ID_BYTES {
-        return Err(RpcError::invalid_request(format!(
-            "id is longer than {LONGEST_ID_BYTES} bytes"
-        )));
+        return Err(RpcError::invalid_request(format!("id is longer than {LONGEST_ID_BYTES} bytes")));
     }
     Ok(text.into())
+}
+
+/// Asked before each derived `Deserialize`, which would take a list for a struct.
+pub(super) fn is_object(json: &[u8]) -> bool {
+    json.trim_ascii_start().starts_with(b"{")
 }
 
 /// The text of a raw JSON string; `None` for any other value.
 pub(super) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text<'_>>(raw.get())
-        .ok()
-        .map(|text| text.0)
+    serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|text| text.0)
 }

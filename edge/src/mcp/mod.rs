@@ -17,6 +17,7 @@ mod message;
 pub mod notify;
 pub mod options;
 pub mod outcome;
+mod params;
 mod prepare;
 mod running;
 mod serve;

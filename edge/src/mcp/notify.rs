@@ -48,12 +48,7 @@ impl Notifier {
         if progress_token.is_none() && level.is_none() {
             return Self(None);
         }
-        Self(Some(Arc::new(Shared {
-            progress_token,
-            level,
-            queue: Mutex::default(),
-            waker: AtomicWaker::new(),
-        })))
+        Self(Some(Arc::new(Shared { progress_token, level, queue: Mutex::default(), waker: AtomicWaker::new() })))
     }
 
     pub(super) fn is_silent(&self) -> bool {
@@ -79,11 +74,7 @@ impl Notifier {
             #[serde(skip_serializing_if = "Option::is_none")]
             message: Option<&'a str>,
         }
-        let Ok(fields) = serde_json::to_string(&Progress {
-            progress,
-            total,
-            message,
-        }) else {
+        let Ok(fields) = serde_json::to_string(&Progress { progress, total, message }) else {
             return;
         };
         // `fields` is an object with at least one member: the token goes in before it.
@@ -105,16 +96,10 @@ impl Notifier {
             logger: Option<&'a str>,
             data: &'a Value,
         }
-        let Ok(params) = serde_json::to_string(&Message {
-            level,
-            logger,
-            data,
-        }) else {
+        let Ok(params) = serde_json::to_string(&Message { level, logger, data }) else {
             return;
         };
-        shared.push(format!(
-            r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{params}}}"#
-        ));
+        shared.push(format!(r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{params}}}"#));
     }
 
     /// The next message; registers for a wake-up when there is none.
@@ -142,17 +127,12 @@ impl Shared {
     }
 
     fn pop(&self) -> Option<Bytes> {
-        self.queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 }
 
 impl fmt::Debug for Notifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Notifier")
-            .field("silent", &self.is_silent())
-            .finish_non_exhaustive()
+        f.debug_struct("Notifier").field("silent", &self.is_silent()).finish_non_exhaustive()
     }
 }

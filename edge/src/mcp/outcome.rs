@@ -67,18 +67,12 @@ pub struct ToolResult {
 
 impl ToolResult {
     pub fn text(text: impl Into<String>) -> Self {
-        Self {
-            content: vec![ContentBlock::text(text)],
-            ..Self::default()
-        }
+        Self { content: vec![ContentBlock::text(text)], ..Self::default() }
     }
 
     /// A failure that the model should read: bad arguments, a refusal by a rule, a database error.
     pub fn error(text: impl Into<String>) -> Self {
-        Self {
-            is_error: true,
-            ..Self::text(text)
-        }
+        Self { is_error: true, ..Self::text(text) }
     }
 
     #[must_use]
@@ -112,11 +106,7 @@ pub struct ReadResult {
 impl ReadResult {
     /// For this caller only, not to be kept.
     pub fn private(contents: Vec<ResourceContents>) -> Self {
-        Self {
-            contents,
-            ttl: Duration::ZERO,
-            scope: CacheScope::Private,
-        }
+        Self { contents, ttl: Duration::ZERO, scope: CacheScope::Private }
     }
 }
 

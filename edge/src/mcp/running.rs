@@ -40,14 +40,8 @@ pub(super) struct Running<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Running<T> {
-    pub(super) fn new(
-        work: impl Future<Output = T> + Send + 'static,
-        supervision: Supervision,
-    ) -> Self {
-        Self {
-            work: Some(Box::pin(supervised(work, supervision.clone()))),
-            supervision,
-        }
+    pub(super) fn new(work: impl Future<Output = T> + Send + 'static, supervision: Supervision) -> Self {
+        Self { work: Some(Box::pin(supervised(work, supervision.clone()))), supervision }
     }
 }
 
@@ -83,17 +77,8 @@ impl<T: Send + 'static> Drop for Running<T> {
     }
 }
 
-async fn supervised<T>(
-    work: impl Future<Output = T>,
-    supervision: Supervision,
-) -> Result<T, RpcError> {
-    let Supervision {
-        request_id,
-        cancel,
-        deadline,
-        grace,
-        ..
-    } = supervision;
+async fn supervised<T>(work: impl Future<Output = T>, supervision: Supervision) -> Result<T, RpcError> {
+    let Supervision { request_id, cancel, deadline, grace, .. } = supervision;
     let mut work = std::pin::pin!(AssertUnwindSafe(work).catch_unwind());
     let end = match timeout_at(deadline, work.as_mut()).await {
         Ok(end) => end,

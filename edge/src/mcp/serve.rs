@@ -47,20 +47,14 @@ pub(super) struct Server<H> {
 pub fn router<H: Handler>(handler: Arc<H>, options: Options) -> Router {
     let path = options.path.clone();
     let rendered = Rendered::new(handler.describe());
-    let server = Arc::new(Server {
-        handler,
-        options,
-        rendered,
-    });
+    let server = Arc::new(Server { handler, options, rendered });
     Router::new().route(&path, any(serve::<H>)).with_state(server)
 }
 
 async fn serve<H: Handler>(State(server): State<Arc<Server<H>>>, request: Request) -> Response {
     let request_id = Uuid::now_v7();
     // Handlers are guarded in `Running`; this guards admission and our own code.
-    let answered = AssertUnwindSafe(answer(server, request, request_id))
-        .catch_unwind()
-        .await;
+    let answered = AssertUnwindSafe(answer(server, request, request_id)).catch_unwind().await;
     let mut response = answered.unwrap_or_else(|_payload| {
         tracing::error!(%request_id, "request handling panicked");
         error_response(Version::ASSUMED, &RpcError::internal(request_id))
@@ -72,11 +66,7 @@ async fn serve<H: Handler>(State(server): State<Arc<Server<H>>>, request: Reques
     response
 }
 
-async fn answer<H: Handler>(
-    server: Arc<Server<H>>,
-    request: Request,
-    request_id: Uuid,
-) -> Response {
+async fn answer<H: Handler>(server: Arc<Server<H>>, request: Request, request_id: Uuid) -> Response {
     let options = &server.options;
     let deadline = Instant::now() + options.deadline;
     let (parts, body) = request.into_parts();
@@ -91,13 +81,8 @@ async fn answer<H: Handler>(
         Ok(body) => body,
         Err(response) => return *response,
     };
-    let envelope = Envelope {
-        headers: &parts.headers,
-        request_id,
-        cancel: CancellationToken::new(),
-        deadline,
-        in_batch: false,
-    };
+    let envelope =
+        Envelope { headers: &parts.headers, request_id, cancel: CancellationToken::new(), deadline, in_batch: false };
     let supervision = |version: Version| Supervision {
         request_id,
         cancel: envelope.cancel.clone(),
@@ -112,7 +97,7 @@ async fn answer<H: Handler>(
             return match prepare::take(&*server.handler, json, &envelope) {
                 Taken::Call(call) => {
                     let supervision = supervision(call.version);
-                    run_one(&server, principal, call, supervision).await
+                    run_one(&server, principal, *call, supervision).await
                 }
                 Taken::Accepted => accepted(),
                 Taken::Answered { reply, .. } => json_response(reply),
@@ -147,9 +132,7 @@ async fn run_one<H: Handler>(
     let reply_id = id.clone();
     let running = Running::new(
         async move {
-            let Server {
-                handler, rendered, ..
-            } = &*shared;
+            let Server { handler, rendered, .. } = &*shared;
             dispatch::run(&**handler, rendered, &principal, &reply_id, version, work).await
         },
         supervision,
@@ -170,18 +153,15 @@ fn check_caller(parts: &Parts, options: &Options) -> Result<(), Box<Response>> {
     if parts.method != Method::POST {
         let error = RpcError::invalid_request("this endpoint takes POST only: it has no sessions");
         let mut response = with_status(StatusCode::METHOD_NOT_ALLOWED, &error);
-        response
-            .headers_mut()
-            .insert(header::ALLOW, HeaderValue::from_static("POST"));
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
         return Err(response.into());
     }
     let mut origins = parts.headers.get_all(header::ORIGIN).iter();
     let allowed = match (origins.next(), origins.next()) {
         (None, _) => true,
-        (Some(origin), None) => options
-            .allowed_origins
-            .iter()
-            .any(|allowed| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes())),
+        (Some(origin), None) => {
+            options.allowed_origins.iter().any(|allowed| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes()))
+        }
         (Some(_), Some(_)) => false,
     };
     if allowed {
@@ -196,16 +176,10 @@ async fn read_body(parts: &Parts, body: Body, options: &Options) -> Result<Bytes
         Err(with_status(status, &RpcError::invalid_request(text)).into())
     };
     if !is_json(&parts.headers) {
-        return refuse(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Content-Type must be application/json".into(),
-        );
+        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json".into());
     }
     if !accepts_json(&parts.headers) {
-        return refuse(
-            StatusCode::NOT_ACCEPTABLE,
-            "Accept must include application/json or text/event-stream".into(),
-        );
+        return refuse(StatusCode::NOT_ACCEPTABLE, "Accept must include application/json or text/event-stream".into());
     }
     let limit = options.max_body_bytes;
     let too_large = || format!("the body is larger than {limit} bytes");
@@ -216,14 +190,9 @@ async fn read_body(parts: &Parts, body: Body, options: &Options) -> Result<Bytes
     }
     match timeout(options.body_timeout, Limited::new(body, limit).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            refuse(StatusCode::PAYLOAD_TOO_LARGE, too_large())
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => refuse(StatusCode::PAYLOAD_TOO_LARGE, too_large()),
         Ok(Err(_)) => refuse(StatusCode::BAD_REQUEST, "the body broke off".into()),
-        Err(_) => refuse(
-            StatusCode::REQUEST_TIMEOUT,
-            "the body did not arrive in time".into(),
-        ),
+        Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".into()),
     }
 }
 
@@ -245,10 +214,7 @@ fn accepts_json(headers: &HeaderMap) -> bool {
             .filter_map(|range| range.split(';').next())
             .map(|range| range.trim().to_ascii_lowercase())
             .any(|range| {
-                matches!(
-                    &*range,
-                    "*/*" | "application/*" | "application/json" | "text/event-stream" | "text/*"
-                )
+                matches!(&*range, "*/*" | "application/*" | "application/json" | "text/event-stream" | "text/*")
             })
 }
 
@@ -276,10 +242,7 @@ fn json_response(reply: Reply) -> Response {
     let mut response = Response::new(Body::from(reply.json));
     *response.status_mut() = reply.status;
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
@@ -287,10 +250,7 @@ fn json_response(reply: Reply) -> Response {
 fn event_response(stream: EventStream) -> Response {
     let mut response = Response::new(Body::new(stream));
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     response

@@ -154,8 +154,6 @@ impl Body for EventStream {
 
 impl std::fmt::Debug for EventStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EventStream")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("EventStream").field("id", &self.id).finish_non_exhaustive()
     }
 }

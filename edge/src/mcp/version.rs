@@ -15,12 +15,7 @@ pub enum Version {
 
 impl Version {
     /// Newest first: a client takes the first that it knows.
-    pub const ALL: [Self; 4] = [
-        Self::V2026_07_28,
-        Self::V2025_11_25,
-        Self::V2025_06_18,
-        Self::V2025_03_26,
-    ];
+    pub const ALL: [Self; 4] = [Self::V2026_07_28, Self::V2025_11_25, Self::V2025_06_18, Self::V2025_03_26];
 
     /// Offered to an `initialize` that asks for something else.
     pub const NEWEST_LEGACY: Self = Self::V2025_11_25;

@@ -18,16 +18,10 @@ async fn main() -> anyhow::Result<()> {
         Some(text) => text.parse().context("ADDRESS must be like 127.0.0.1:8931")?,
         None => (Ipv4Addr::LOCALHOST, 0).into(),
     };
-    ensure!(
-        address.ip().is_loopback(),
-        "the fixtures have no authentication: loopback only"
-    );
+    ensure!(address.ip().is_loopback(), "the fixtures have no authentication: loopback only");
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let options = Options {
-        allowed_origins: vec![format!("http://{address}")],
-        ..Options::default()
-    };
+    let options = Options { allowed_origins: vec![format!("http://{address}")], ..Options::default() };
     let router = mcp::router(Arc::new(Fixtures::new()?), options);
     writeln!(std::io::stdout(), "http://{address}/mcp")?;
     // Small event-stream frames would otherwise wait for the client's delayed acknowledgement.

@@ -20,8 +20,8 @@ use nla_edge::mcp::handler::{Handler, Page, ServerDescription};
 use nla_edge::mcp::headers::ParamHeader;
 use nla_edge::mcp::outcome::{PromptOutcome, ReadOutcome, ToolOutcome};
 use rmcp::model::{
-    CompletionInfo, Implementation, JsonObject, Prompt, PromptsCapability, Resource,
-    ResourceTemplate, ResourcesCapability, ServerCapabilities, Tool, ToolsCapability,
+    CompletionInfo, Implementation, JsonObject, Prompt, PromptsCapability, Resource, ResourceTemplate,
+    ResourcesCapability, ServerCapabilities, Tool, ToolsCapability,
 };
 
 use self::state::StateSeal;
@@ -47,12 +47,7 @@ impl Fixtures {
         for tool in &tools {
             param_headers.insert(tool.name.to_string(), ParamHeader::of_tool(tool)?);
         }
-        Ok(Self {
-            description: description(),
-            tools: tools.into(),
-            param_headers,
-            seal: StateSeal::new()?,
-        })
+        Ok(Self { description: description(), tools: tools.into(), param_headers, seal: StateSeal::new()? })
     }
 }
 
@@ -66,10 +61,7 @@ fn description() -> ServerDescription {
     capabilities.completions = Some(JsonObject::new());
     capabilities.logging = Some(JsonObject::new());
     ServerDescription {
-        implementation: Implementation::new(
-            "nla-conformance-fixtures",
-            env!("CARGO_PKG_VERSION"),
-        ),
+        implementation: Implementation::new("nla-conformance-fixtures", env!("CARGO_PKG_VERSION")),
         instructions: Some("Fixtures of the conformance suite; of no other use.".into()),
         capabilities,
         discover_ttl: Duration::from_secs(60),
@@ -87,12 +79,7 @@ impl Handler for Fixtures {
         &self.description
     }
 
-    async fn list_tools(
-        &self,
-        (): &(),
-        cursor: Option<String>,
-        _context: Context,
-    ) -> Result<Page<Tool>, RpcError> {
+    async fn list_tools(&self, (): &(), cursor: Option<String>, _context: Context) -> Result<Page<Tool>, RpcError> {
         one_page(cursor, Arc::clone(&self.tools))
     }
 
@@ -107,12 +94,7 @@ impl Handler for Fixtures {
         self.param_headers.get(tool).map_or(&[], Vec::as_slice)
     }
 
-    async fn list_prompts(
-        &self,
-        (): &(),
-        cursor: Option<String>,
-        _context: Context,
-    ) -> Result<Page<Prompt>, RpcError> {
+    async fn list_prompts(&self, (): &(), cursor: Option<String>, _context: Context) -> Result<Page<Prompt>, RpcError> {
         one_page(cursor, prompts::list())
     }
 

@@ -20,10 +20,7 @@ pub(super) fn list() -> Vec<Resource> {
 }
 
 pub(super) fn templates() -> Vec<ResourceTemplate> {
-    vec![
-        ResourceTemplate::new("test://template/{id}/data", "template")
-            .with_mime_type("application/json"),
-    ]
+    vec![ResourceTemplate::new("test://template/{id}/data", "template").with_mime_type("application/json")]
 }
 
 pub(super) fn read(uri: &str) -> ReadOutcome {

@@ -22,34 +22,24 @@ pub(super) fn call_tool(seal: &StateSeal, call: &ToolCall) -> Option<ToolOutcome
                 None => ask(vec![ask_name()]),
             }
         }
-        "test_input_required_result_sampling" => {
-            match answered(responses, "capital_question", "content") {
-                Some(answer) => done(format!("The model said: {answer}")),
-                None => ask(vec![ask_model(
-                    "capital_question",
-                    "What is the capital of France?",
-                )]),
-            }
-        }
-        "test_input_required_result_list_roots" => {
-            match answered(responses, "client_roots", "roots") {
-                Some(roots) => done(format!("The client's roots: {roots}")),
-                None => ask(vec![("client_roots".into(), InputRequest::Roots)]),
-            }
-        }
-        "test_input_required_result_capabilities" => ask(
-            [ask_name(), ask_model("greeting", "Generate a greeting")]
-                .into_iter()
-                .filter(|question| declared(call, question))
-                .collect(),
-        ),
-        "test_input_required_result_request_state"
-        | "test_input_required_result_tampered_state" => with_state(seal, call, |round| {
-            match (round, answered(responses, "confirm", "content")) {
+        "test_input_required_result_sampling" => match answered(responses, "capital_question", "content") {
+            Some(answer) => done(format!("The model said: {answer}")),
+            None => ask(vec![ask_model("capital_question", "What is the capital of France?")]),
+        },
+        "test_input_required_result_list_roots" => match answered(responses, "client_roots", "roots") {
+            Some(roots) => done(format!("The client's roots: {roots}")),
+            None => ask(vec![("client_roots".into(), InputRequest::Roots)]),
+        },
+        "test_input_required_result_capabilities" => ask([ask_name(), ask_model("greeting", "Generate a greeting")]
+            .into_iter()
+            .filter(|question| declared(call, question))
+            .collect()),
+        "test_input_required_result_request_state" | "test_input_required_result_tampered_state" => {
+            with_state(seal, call, |round| match (round, answered(responses, "confirm", "content")) {
                 (Some(_), Some(_)) => Ok("state-ok: confirmed".into()),
                 _ => Err((vec![ask_confirmation()], "confirm")),
-            }
-        }),
+            })
+        }
         "test_input_required_result_multiple_inputs" => with_state(seal, call, |round| {
             let complete = answered_text(responses, "user_name", "name").is_some()
                 && answered(responses, "greeting", "content").is_some()
@@ -67,9 +57,7 @@ pub(super) fn call_tool(seal: &StateSeal, call: &ToolCall) -> Option<ToolOutcome
         "test_input_required_result_multi_round" => with_state(seal, call, |round| {
             let second = || ask_text("step2", "Step 2: What is your favorite color?", "color");
             match round {
-                Some("step1") if answered_text(responses, "step1", "name").is_some() => {
-                    Err((vec![second()], "step2"))
-                }
+                Some("step1") if answered_text(responses, "step1", "name").is_some() => Err((vec![second()], "step2")),
                 Some("step2") => match answered_text(responses, "step2", "color") {
                     Some(color) => Ok(format!("three rounds done, with {color}")),
                     None => Err((vec![second()], "step2")),
@@ -104,10 +92,9 @@ fn with_state(
     };
     match step(round) {
         Ok(text) => done(text),
-        Err((requests, round)) => ToolOutcome::InputRequired(InputRequired {
-            requests,
-            state: Some(seal.seal(&call.name, round)),
-        }),
+        Err((requests, round)) => {
+            ToolOutcome::InputRequired(InputRequired { requests, state: Some(seal.seal(&call.name, round)) })
+        }
     }
 }
 
@@ -116,10 +103,7 @@ fn done(text: String) -> ToolOutcome {
 }
 
 fn ask(requests: Vec<Question>) -> ToolOutcome {
-    ToolOutcome::InputRequired(InputRequired {
-        requests,
-        state: None,
-    })
+    ToolOutcome::InputRequired(InputRequired { requests, state: None })
 }
 
 fn ask_name() -> Question {
@@ -163,20 +147,13 @@ fn declared(call: &ToolCall, question: &Question) -> bool {
 /// A member of the answer under `key`; `None` if there is no such answer or the user declined.
 fn answered<'a>(responses: &'a JsonObject, key: &str, member: &str) -> Option<&'a Value> {
     let response = responses.get(key)?;
-    if response
-        .get("action")
-        .is_some_and(|action| action != "accept")
-    {
+    if response.get("action").is_some_and(|action| action != "accept") {
         return None;
     }
     response.get(member)
 }
 
 /// The text that a user typed into `field`.
-pub(super) fn answered_text<'a>(
-    responses: &'a JsonObject,
-    key: &str,
-    field: &str,
-) -> Option<&'a str> {
+pub(super) fn answered_text<'a>(responses: &'a JsonObject, key: &str, field: &str) -> Option<&'a str> {
     answered(responses, key, "content")?.get(field)?.as_str()
 }

@@ -15,9 +15,7 @@ impl StateSeal {
     pub(super) fn new() -> anyhow::Result<Self> {
         let mut key = [0_u8; 32];
         aws_lc_rs::rand::fill(&mut key)?;
-        Ok(Self {
-            key: hmac::Key::new(hmac::HMAC_SHA256, &key),
-        })
+        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
     }
 
     pub(super) fn seal(&self, tool: &str, round: &str) -> String {
@@ -40,6 +38,8 @@ fn bound(tool: &str, round: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
+
     use super::StateSeal;
 
     #[test]

@@ -35,35 +35,16 @@ pub(super) fn list() -> Vec<Tool> {
         ("test_input_required_result_elicitation", "Asks for a name"),
         ("test_input_required_result_sampling", "Asks a model"),
         ("test_input_required_result_list_roots", "Asks for roots"),
-        (
-            "test_input_required_result_request_state",
-            "Asks with a sealed state",
-        ),
-        (
-            "test_input_required_result_tampered_state",
-            "Refuses a state that was altered",
-        ),
-        (
-            "test_input_required_result_multiple_inputs",
-            "Asks three questions at once",
-        ),
-        (
-            "test_input_required_result_multi_round",
-            "Asks twice, one after the other",
-        ),
-        (
-            "test_input_required_result_capabilities",
-            "Asks only what the client can answer",
-        ),
+        ("test_input_required_result_request_state", "Asks with a sealed state"),
+        ("test_input_required_result_tampered_state", "Refuses a state that was altered"),
+        ("test_input_required_result_multiple_inputs", "Asks three questions at once"),
+        ("test_input_required_result_multi_round", "Asks twice, one after the other"),
+        ("test_input_required_result_capabilities", "Asks only what the client can answer"),
     ]
     .into_iter()
     .map(|(name, description)| Tool::new(name, description, object(json!({ "type": "object" }))))
     .collect();
-    tools.push(Tool::new(
-        "json_schema_2020_12_tool",
-        "Schema keywords of 2020-12",
-        rich_schema(),
-    ));
+    tools.push(Tool::new("json_schema_2020_12_tool", "Schema keywords of 2020-12", rich_schema()));
     tools.push(Tool::new(
         "test_custom_header",
         "Repeats an argument in a header",
@@ -88,19 +69,13 @@ pub(super) async fn call(call: ToolCall) -> ToolOutcome {
         "test_simple_text" => vec![text("This is a simple text response for testing.")],
         "test_image_content" => vec![ContentBlock::image(PNG, "image/png")],
         "test_audio_content" => vec![ContentBlock::audio(WAV, "audio/wav")],
-        "test_embedded_resource" => vec![resource(
-            "test://embedded-resource",
-            "text/plain",
-            "This is an embedded resource content.",
-        )],
+        "test_embedded_resource" => {
+            vec![resource("test://embedded-resource", "text/plain", "This is an embedded resource content.")]
+        }
         "test_multiple_content_types" => vec![
             text("Multiple content types test:"),
             ContentBlock::image(PNG, "image/png"),
-            resource(
-                "test://mixed-content-resource",
-                "application/json",
-                r#"{"test":"data","value":123}"#,
-            ),
+            resource("test://mixed-content-resource", "application/json", r#"{"test":"data","value":123}"#),
         ],
         "test_error_handling" => {
             let message = "This tool intentionally returns an error for testing";
@@ -139,11 +114,7 @@ pub(super) async fn call(call: ToolCall) -> ToolOutcome {
         }
         unknown => return ToolOutcome::Failed(RpcError::unknown_tool(unknown)),
     };
-    ToolResult {
-        content,
-        ..ToolResult::default()
-    }
-    .into()
+    ToolResult { content, ..ToolResult::default() }.into()
 }
 
 fn rich_schema() -> JsonObject {

@@ -4,8 +4,13 @@
 
 pub mod audit;
 pub mod clock;
+pub mod config;
 pub mod identity;
+pub mod listener;
 pub mod mcp;
+pub mod pg;
+pub mod pipeline;
 mod retry;
 pub mod snapshot;
 pub mod sync;
+pub mod tools;

@@ -1,0 +1,104 @@
+//! Whether this edge should get traffic, with the reasons when it should not.
+//! `/readyz` shows it. Invariant: an edge is ready only while a call with a
+//! standard token could be authenticated and recorded.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use serde::Serialize;
+
+use crate::{
+    audit::AuditQueue,
+    snapshot::{SnapshotHolder, Standing},
+};
+
+/// What readiness is made of. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Readiness {
+    holder: SnapshotHolder,
+    audit: AuditQueue,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    enrolled: AtomicBool,
+    stopping: AtomicBool,
+}
+
+/// The answer of `/readyz`.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// True when `reasons` is empty.
+    pub ready: bool,
+    /// Of the state that the edge decides by.
+    pub revision: Option<u64>,
+    /// Since the control plane last confirmed it.
+    pub age_seconds: Option<f64>,
+    /// Why it is not ready.
+    pub reasons: Vec<Reason>,
+}
+
+/// One reason not to be ready.
+#[derive(Debug, Serialize, PartialEq, Eq)]
+pub struct Reason {
+    /// For machines.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+impl Readiness {
+    /// Not enrolled yet.
+    pub fn new(holder: SnapshotHolder, audit: AuditQueue) -> Self {
+        Self { holder, audit, state: Arc::default() }
+    }
+
+    /// The edge has its identity.
+    pub fn enrolled(&self) {
+        self.state.enrolled.store(true, Ordering::Release);
+    }
+
+    /// The process is about to end.
+    pub fn stopping(&self) {
+        self.state.stopping.store(true, Ordering::Release);
+    }
+
+    /// As it is now.
+    pub fn report(&self) -> Report {
+        let mut reasons = Vec::new();
+        let mut because = |reason, message: String| reasons.push(Reason { reason, message });
+        if self.state.stopping.load(Ordering::Acquire) {
+            because("stopping", "this process is about to end".into());
+        }
+        let current = self.holder.current();
+        let age = self.holder.age();
+        match (&*self.holder.standing(), &current) {
+            (Standing::Banned(reason), _) => {
+                because("banned", format!("the control plane has banned this edge: {reason}"));
+            }
+            (_, None) if !self.state.enrolled.load(Ordering::Acquire) => {
+                because("not_enrolled", "this edge has no identity yet".into());
+            }
+            (_, None) => because("no_snapshot", "nothing has come from the control plane yet".into()),
+            (_, Some(snapshot)) if age > snapshot.settings.standard_staleness => {
+                because("stale", format!("nothing has come from the control plane for {}s", age.as_secs()));
+            }
+            (Standing::Draining(reason), Some(_)) => {
+                because("draining", format!("the control plane has asked this edge to drain: {reason}"));
+            }
+            (Standing::Follows, Some(_)) => {}
+        }
+        if self.audit.is_full() {
+            because("audit_queue_full", crate::audit::AuditUnavailable.to_string());
+        }
+        Report {
+            ready: reasons.is_empty(),
+            revision: current.as_ref().map(|snapshot| snapshot.revision.0),
+            age_seconds: current.as_ref().map(|_| age.as_secs_f64()),
+            reasons,
+        }
+    }
+}

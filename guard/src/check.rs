@@ -70,3 +70,36 @@ pub(crate) fn internal(message: &str) -> Refusal {
         "Try a simpler form of the statement; if it persists, tell the operator of this service.",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HARD_MAX_SQL_BYTES;
+
+    /// The deepest trees that libpg_query writes need at most half the stack.
+    #[test]
+    fn the_stack_holds_twice_the_deepest_tree() {
+        let rules = Rules { max_sql_bytes: HARD_MAX_SQL_BYTES, ..Rules::default() };
+        for sql in [
+            format!("SELECT {}true", "NOT ".repeat(4990)),
+            format!("SELECT 1{}", "::a".repeat(4090)),
+            format!("SELECT 1{}", "+1".repeat(4090)),
+            format!("SELECT 1{}", " ISNULL".repeat(4990)),
+            format!("SELECT 1{}", " COLLATE x".repeat(4990)),
+            format!("SELECT {}1{}", "CASE WHEN 1 THEN ".repeat(2400), " END".repeat(2400)),
+            format!("SELECT * FROM a{}", " NATURAL JOIN a".repeat(4300)),
+            format!("SELECT 1{}", " UNION TABLE a".repeat(4600)),
+        ] {
+            let found = std::thread::Builder::new()
+                .stack_size(STACK_BYTES / 2)
+                .spawn({
+                    let rules = rules.clone();
+                    move || judge(&sql, &rules)
+                })
+                .unwrap()
+                .join()
+                .unwrap();
+            assert_eq!(found.unwrap_err().rule, Rule::TextComplexity);
+        }
+    }
+}

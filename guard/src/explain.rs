@@ -38,11 +38,9 @@ impl ExplainOptions {
             ExplainFormat::Text => "TEXT",
             ExplainFormat::Json => "JSON",
         });
-        for (wanted, word) in [
-            (self.analyze, ", ANALYZE"),
-            (self.verbose, ", VERBOSE"),
-            (self.analyze && self.buffers, ", BUFFERS"),
-        ] {
+        for (wanted, word) in
+            [(self.analyze, ", ANALYZE"), (self.verbose, ", VERBOSE"), (self.analyze && self.buffers, ", BUFFERS")]
+        {
             if wanted {
                 prefix.push_str(word);
             }

@@ -5,12 +5,12 @@
 //!
 //! How a statement is judged, in this order:
 //!
-//! 1. [`prescan`] bounds the text in one linear pass, before any parser sees it.
-//! 2. [`parse`] runs PostgreSQL's own grammar and cuts out the one statement.
-//! 3. [`walk`] visits every field of every node against an allow-list; a node
+//! 1. `prescan` bounds the text in one linear pass, before any parser sees it.
+//! 2. `parse` runs PostgreSQL's own grammar and cuts out the one statement.
+//! 3. `walk` visits every field of every node against an allow-list; a node
 //!    kind that is not named there is refused.
 //!
-//! Invariant: only [`check`], [`explain`] and [`CheckedSql::explained`] make a
+//! Invariant: only [`check()`], [`explain()`] and [`CheckedSql::explained`] make a
 //! [`CheckedSql`], so holding one proves that its text was judged.
 //!
 //! # What this guard takes from its caller
@@ -28,8 +28,8 @@
 //! notation over a user's function are judged by name only. The read-only
 //! transaction and the rights of the database role contain what those can do.
 
-mod checked;
 mod check;
+mod checked;
 mod explain;
 mod functions;
 mod operators;

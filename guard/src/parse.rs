@@ -31,13 +31,7 @@ pub(crate) fn parse<'a>(sql: &'a str, rules: &Rules) -> Result<Statement<'a>, Re
     }
     let node = statements
         .pop()
-        .ok_or_else(|| {
-            Refusal::new(
-                Rule::TextEmpty,
-                "the SQL text holds no statement",
-                "Send one SELECT statement.",
-            )
-        })?
+        .ok_or_else(|| Refusal::new(Rule::TextEmpty, "the SQL text holds no statement", "Send one SELECT statement."))?
         .stmt
         .and_then(|node| node.node)
         .ok_or_else(crate::walk::unreadable)?;
@@ -66,10 +60,8 @@ const MAX_COPIES: usize = 500_000;
 /// that a short text can make a tree of any size. Bounded on the tokens.
 fn shared_sources(sql: &str, tokens: &[ScanToken]) -> Result<(), Refusal> {
     let is = |token: &ScanToken, wanted: Token| token.token == wanted as i32;
-    let code: Vec<&ScanToken> = tokens
-        .iter()
-        .filter(|token| !is(token, Token::SqlComment) && !is(token, Token::CComment))
-        .collect();
+    let code: Vec<&ScanToken> =
+        tokens.iter().filter(|token| !is(token, Token::SqlComment) && !is(token, Token::CComment)).collect();
     let mut copies = code.len();
     for (at, pair) in code.windows(2).enumerate() {
         if !(is(pair[0], Token::Set) && is(pair[1], Token::Ascii40)) {
@@ -104,9 +96,9 @@ fn shared_sources(sql: &str, tokens: &[ScanToken]) -> Result<(), Refusal> {
 
 /// From the first token to the last one that is neither comment nor semicolon.
 fn cut<'a>(sql: &'a str, tokens: &[ScanToken]) -> Result<&'a str, Refusal> {
-    let mut own = tokens.iter().filter(|token| {
-        ![Token::SqlComment, Token::CComment, Token::Ascii59].map(|t| t as i32).contains(&token.token)
-    });
+    let mut own = tokens
+        .iter()
+        .filter(|token| ![Token::SqlComment, Token::CComment, Token::Ascii59].map(|t| t as i32).contains(&token.token));
     let first = own.next();
     let last = own.next_back().or(first);
     first
@@ -137,9 +129,7 @@ fn refuse(error: Error) -> Refusal {
 
 /// The errors of the grammar and of the tree's writer that mean "too deep".
 fn is_depth(message: &str) -> bool {
-    ["memory exhausted", "stack depth", "nest", "encode", "too deep", "depth"]
-        .iter()
-        .any(|word| message.contains(word))
+    ["memory exhausted", "stack depth", "nest", "encode", "too deep", "depth"].iter().any(|word| message.contains(word))
         && !message.contains(" at or near \"")
         || message.contains("memory exhausted at or near")
 }

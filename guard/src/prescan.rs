@@ -62,7 +62,22 @@ fn runs(sql: &str) -> Result<(), Refusal> {
 fn is_operator(byte: u8) -> bool {
     matches!(
         byte,
-        b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'+' | b'-' | b'*' | b'/' | b'%' | b'<' | b'>' | b'='
+        b'~' | b'!'
+            | b'@'
+            | b'#'
+            | b'^'
+            | b'&'
+            | b'|'
+            | b'`'
+            | b'?'
+            | b'+'
+            | b'-'
+            | b'*'
+            | b'/'
+            | b'%'
+            | b'<'
+            | b'>'
+            | b'='
     )
 }
 
@@ -81,13 +96,7 @@ struct Nesting<'a> {
 
 impl<'a> Nesting<'a> {
     fn new(sql: &'a str) -> Self {
-        Self {
-            sql,
-            bytes: sql.as_bytes(),
-            at: 0,
-            brackets: 0,
-            operators: 0,
-        }
+        Self { sql, bytes: sql.as_bytes(), at: 0, brackets: 0, operators: 0 }
     }
 
     fn peek(&self, ahead: usize) -> u8 {
@@ -193,9 +202,7 @@ impl<'a> Nesting<'a> {
         }
         let tag = &self.sql[self.at..=end];
         let body = end + 1;
-        self.at = self.sql[body..]
-            .find(tag)
-            .map_or(self.bytes.len(), |found| body + found + tag.len());
+        self.at = self.sql[body..].find(tag).map_or(self.bytes.len(), |found| body + found + tag.len());
     }
 
     fn open(&mut self) -> Result<(), Refusal> {

@@ -19,14 +19,8 @@ impl Position {
     /// (the parser marks "unknown" by -1).
     pub(crate) fn at(sql: &str, byte: i32) -> Option<Self> {
         let byte = usize::try_from(byte).ok().filter(|&b| b <= sql.len())?;
-        let character = sql.as_bytes()[..byte]
-            .iter()
-            .filter(|&&b| b & 0xC0 != 0x80)
-            .count();
-        Some(Self {
-            byte,
-            character: character + 1,
-        })
+        let character = sql.as_bytes()[..byte].iter().filter(|&&b| b & 0xC0 != 0x80).count();
+        Some(Self { byte, character: character + 1 })
     }
 }
 
@@ -44,12 +38,7 @@ pub struct Refusal {
 
 impl Refusal {
     pub(crate) fn new(rule: Rule, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            rule,
-            position: None,
-            message: message.into(),
-            hint: hint.into(),
-        }
+        Self { rule, position: None, message: message.into(), hint: hint.into() }
     }
 
     pub(crate) fn at(mut self, position: Option<Position>) -> Self {

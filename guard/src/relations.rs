@@ -133,11 +133,7 @@ fn catalog(name: &str, certainly: bool) -> Verdict {
     if DESCRIBES.binary_search(&name).is_ok() {
         return Verdict::Allowed;
     }
-    if certainly || name.starts_with("pg_") {
-        Verdict::Sensitive
-    } else {
-        Verdict::Allowed
-    }
+    if certainly || name.starts_with("pg_") { Verdict::Sensitive } else { Verdict::Allowed }
 }
 
 #[cfg(test)]

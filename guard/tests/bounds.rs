@@ -80,7 +80,14 @@ const NESTED: &[(&str, &str, &str, &str, &str, &str)] = &[
     ("open brackets", "SELECT ", "([", "", "", ""),
     ("JSON constructors", "SELECT ", "JSON_ARRAY(", "1", ")", ""),
     ("EXPLAIN", "", "EXPLAIN ", "SELECT 1", "", ""),
-    ("multi-column SET", "EXPLAIN UPDATE t SET ", "(a,b)=(SELECT (WITH x AS (UPDATE t SET ", "a=1", " RETURNING 1) SELECT 1),1)", ""),
+    (
+        "multi-column SET",
+        "EXPLAIN UPDATE t SET ",
+        "(a,b)=(SELECT (WITH x AS (UPDATE t SET ",
+        "a=1",
+        " RETURNING 1) SELECT 1),1)",
+        "",
+    ),
     ("wide multi-column SET", "UPDATE t SET (a", "", "", ",a", ")=(SELECT 1)"),
     ("grouping sets", "SELECT 1 GROUP BY ", "GROUPING SETS (", "a", ")", ""),
     ("type modifiers", "SELECT 1::", "a(1::", "a", ")", ""),
@@ -105,11 +112,7 @@ fn a_hundred_thousand_of_anything_is_refused_at_once() {
 #[test]
 fn whatever_fits_the_size_limit_is_answered_in_bounded_time() {
     for limit in [Rules::default().max_sql_bytes, HARD_MAX_SQL_BYTES] {
-        let rules = Rules {
-            max_sql_bytes: limit,
-            server_major: 18,
-            ..Rules::default()
-        };
+        let rules = Rules { max_sql_bytes: limit, server_major: 18, ..Rules::default() };
         for case in NESTED {
             let each = nested(1, case).len() - nested(0, case).len();
             let most = (limit - nested(0, case).len()) / each;

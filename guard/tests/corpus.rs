@@ -14,12 +14,7 @@ fn cases(text: &str) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut line = 1;
     for paragraph in text.split("\n\n") {
-        let mut case = Case {
-            line,
-            sql: String::new(),
-            refuse: None,
-            rules: Rules::default(),
-        };
+        let mut case = Case { line, sql: String::new(), refuse: None, rules: Rules::default() };
         line += paragraph.matches('\n').count() + 2;
         // The note at the head of a file, and nothing else, begins like this.
         if paragraph.starts_with("-- Statements that must") {

@@ -15,17 +15,14 @@ fn corpus() -> Vec<&'static str> {
 }
 
 fn holds(sql: &str) -> Result<(), TestCaseError> {
-    let rules = Rules {
-        server_major: 18,
-        allow_explain_analyze: true,
-        ..Rules::default()
-    };
+    let rules = Rules { server_major: 18, allow_explain_analyze: true, ..Rules::default() };
     match PARSER.check(sql, &rules).unwrap() {
         Ok(checked) => {
             let again = PARSER.check(checked.sql(), &rules).unwrap();
             prop_assert_eq!(again.as_ref(), Ok(&checked));
             if checked.kind() == StatementKind::Rows {
-                let explained = checked.explained(ExplainOptions { analyze: true, ..ExplainOptions::default() }).unwrap();
+                let explained =
+                    checked.explained(ExplainOptions { analyze: true, ..ExplainOptions::default() }).unwrap();
                 let judged = PARSER.check(explained.sql(), &rules).unwrap().unwrap();
                 prop_assert_eq!(judged.kind(), StatementKind::Explain);
                 prop_assert!(judged.is_analyze());
@@ -68,11 +65,93 @@ proptest! {
 }
 
 const TOKENS: &[&str] = &[
-    "SELECT", "FROM", "WHERE", "(", ")", ",", "t", "a", ".", "*", "1", "'x'", "AS", "JOIN", "ON", "USING", "UNION", "ALL", "WITH", "RECURSIVE",
-    "VALUES", "TABLE", "CASE", "WHEN", "THEN", "ELSE", "END", "::", "int", "text", "[", "]", "+", "-", "||", "->>", "?", "NOT", "NULL", "IS", "IN",
-    "EXISTS", "ARRAY", "ROW", "lower", "set_config", "pg_authid", "EXPLAIN", "ANALYZE", "SHOW", "ORDER", "BY", "GROUP", "HAVING", "LIMIT", "OVER",
-    "PARTITION", "FILTER", "LATERAL", "UPDATE", "SET", "DELETE", "INSERT", "INTO", ";", "--\n", "/* */", "$$", "E'\\''", "U&\"\\0061\"", "JSON_VALUE",
-    "JSON_ARRAY", "RETURNING", "COLLATE", "\"C\"", "BETWEEN", "AND", "LIKE", "ANY", "FOR", "DISTINCT", "GROUPING", "SETS", "=", "<", "interval", "date",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "(",
+    ")",
+    ",",
+    "t",
+    "a",
+    ".",
+    "*",
+    "1",
+    "'x'",
+    "AS",
+    "JOIN",
+    "ON",
+    "USING",
+    "UNION",
+    "ALL",
+    "WITH",
+    "RECURSIVE",
+    "VALUES",
+    "TABLE",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "::",
+    "int",
+    "text",
+    "[",
+    "]",
+    "+",
+    "-",
+    "||",
+    "->>",
+    "?",
+    "NOT",
+    "NULL",
+    "IS",
+    "IN",
+    "EXISTS",
+    "ARRAY",
+    "ROW",
+    "lower",
+    "set_config",
+    "pg_authid",
+    "EXPLAIN",
+    "ANALYZE",
+    "SHOW",
+    "ORDER",
+    "BY",
+    "GROUP",
+    "HAVING",
+    "LIMIT",
+    "OVER",
+    "PARTITION",
+    "FILTER",
+    "LATERAL",
+    "UPDATE",
+    "SET",
+    "DELETE",
+    "INSERT",
+    "INTO",
+    ";",
+    "--\n",
+    "/* */",
+    "$$",
+    "E'\\''",
+    "U&\"\\0061\"",
+    "JSON_VALUE",
+    "JSON_ARRAY",
+    "RETURNING",
+    "COLLATE",
+    "\"C\"",
+    "BETWEEN",
+    "AND",
+    "LIKE",
+    "ANY",
+    "FOR",
+    "DISTINCT",
+    "GROUPING",
+    "SETS",
+    "=",
+    "<",
+    "interval",
+    "date",
 ];
 
 #[test]
@@ -86,7 +165,14 @@ fn explain_builds_one_statement() {
     assert_eq!(explain("(select 1)", json).unwrap().sql(), "EXPLAIN (FORMAT JSON, VERBOSE) (select 1)");
     let analyze = ExplainOptions { analyze: true, ..plan };
     assert_eq!(explain("select 1", analyze).unwrap_err().rule, Rule::ExplainAnalyze);
-    for sql in ["explain select 1", "explain analyze select 1", "show work_mem", "create table x as select 1", "execute p", "vacuum"] {
+    for sql in [
+        "explain select 1",
+        "explain analyze select 1",
+        "show work_mem",
+        "create table x as select 1",
+        "execute p",
+        "vacuum",
+    ] {
         assert_eq!(explain(sql, plan).unwrap_err().rule, Rule::ExplainStatement, "{sql}");
     }
     for sql in ["select 1; drop table t", "select set_config('a','b',true)", "select 1 into x", "select 1) select (2"] {
@@ -99,6 +185,12 @@ fn explain_builds_one_statement() {
         nla_guard::explain("with x as (delete from t returning 1) table x", &running, analyze).unwrap_err().rule,
         Rule::StatementDelete
     );
-    assert_eq!(nla_guard::check("select 1", &rules).unwrap().explained(analyze).unwrap_err().rule, Rule::ExplainAnalyze);
-    assert_eq!(nla_guard::check("show work_mem", &rules).unwrap().explained(plan).unwrap_err().rule, Rule::ExplainStatement);
+    assert_eq!(
+        nla_guard::check("select 1", &rules).unwrap().explained(analyze).unwrap_err().rule,
+        Rule::ExplainAnalyze
+    );
+    assert_eq!(
+        nla_guard::check("show work_mem", &rules).unwrap().explained(plan).unwrap_err().rule,
+        Rule::ExplainStatement
+    );
 }

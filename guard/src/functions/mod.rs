@@ -137,10 +137,7 @@ pub(crate) fn refused(name: &str) -> Option<Class> {
         ("pg_cancel_", Class::Session),
         ("pg_sleep", Class::Sleep),
     ];
-    FAMILIES
-        .iter()
-        .find(|(prefix, _)| name.starts_with(prefix))
-        .map(|(_, class)| *class)
+    FAMILIES.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, class)| *class)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Names that call something: functions, operators, attributes.
 
-use pg_query::protobuf::{a_const, FuncCall, Node};
 use pg_query::NodeEnum;
+use pg_query::protobuf::{FuncCall, Node, a_const};
 
-use super::{strings, unreadable, Verdict, Walk};
+use super::{Verdict, Walk, strings, unreadable};
 use crate::checked::FunctionName;
 use crate::functions::{self, Class, Verdict as Judged};
 use crate::operators;
@@ -28,14 +28,8 @@ impl Walk<'_> {
         } = call;
         let position = self.position(*location);
         let name = match strings(funcname)?.as_slice() {
-            [name] => FunctionName {
-                schema: None,
-                name: (*name).to_owned(),
-            },
-            [schema, name] => FunctionName {
-                schema: Some((*schema).to_owned()),
-                name: (*name).to_owned(),
-            },
+            [name] => FunctionName { schema: None, name: (*name).to_owned() },
+            [schema, name] => FunctionName { schema: Some((*schema).to_owned()), name: (*name).to_owned() },
             parts => {
                 return Err(Refusal::new(
                     Rule::FunctionUnknown,
@@ -99,10 +93,7 @@ impl Walk<'_> {
     /// `row.name` or `(expression).name`, which is a column or calls a function.
     /// `call` says that it cannot be a column.
     pub(super) fn attribute(&mut self, name: &str, call: bool, position: Option<Position>) -> Verdict {
-        let name = FunctionName {
-            schema: None,
-            name: name.to_owned(),
-        };
+        let name = FunctionName { schema: None, name: name.to_owned() };
         if call {
             self.function(&name, position)?;
             if name.name == "current_setting" {

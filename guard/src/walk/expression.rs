@@ -1,13 +1,13 @@
 //! Expressions: each kind that may stand in one, field by field.
 
-use pg_query::protobuf::{
-    AArrayExpr, AConst, AExpr, AExprKind, AIndices, AIndirection, BoolExpr, BooleanTest, CaseExpr, CaseWhen, CoalesceExpr,
-    CollateClause, ColumnRef, GroupingFunc, GroupingSet, List, MinMaxExpr, NamedArgExpr, Node, NullTest, RowExpr,
-    SqlValueFunction, SubLink, TypeCast, TypeName, XmlExpr, XmlSerialize,
-};
 use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    AArrayExpr, AConst, AExpr, AExprKind, AIndices, AIndirection, BoolExpr, BooleanTest, CaseExpr, CaseWhen,
+    CoalesceExpr, CollateClause, ColumnRef, GroupingFunc, GroupingSet, List, MinMaxExpr, NamedArgExpr, Node, NullTest,
+    RowExpr, SqlValueFunction, SubLink, TypeCast, TypeName, XmlExpr, XmlSerialize,
+};
 
-use super::{inner, strings, unknown, unreadable, Verdict, Walk};
+use super::{Verdict, Walk, inner, strings, unknown, unreadable};
 use crate::refusal::{Refusal, Rule};
 
 impl Walk<'_> {
@@ -27,142 +27,67 @@ impl Walk<'_> {
     fn expression_kind(&mut self, node: &NodeEnum) -> Verdict {
         match node {
             NodeEnum::AConst(constant) => {
-                let AConst {
-                    isnull: _,
-                    location: _,
-                    val: _,
-                } = constant;
+                let AConst { isnull: _, location: _, val: _ } = constant;
                 Ok(())
             }
             NodeEnum::ColumnRef(column) => self.column(column),
             NodeEnum::AExpr(expr) => self.operation(expr),
             NodeEnum::BoolExpr(expr) => {
-                let BoolExpr {
-                    xpr: _,
-                    boolop: _,
-                    args,
-                    location: _,
-                } = expr.as_ref();
+                let BoolExpr { xpr: _, boolop: _, args, location: _ } = expr.as_ref();
                 self.expressions(args)
             }
             NodeEnum::FuncCall(call) => self.call(call),
             NodeEnum::TypeCast(cast) => {
-                let TypeCast {
-                    arg,
-                    type_name,
-                    location: _,
-                } = cast.as_ref();
+                let TypeCast { arg, type_name, location: _ } = cast.as_ref();
                 self.optional(arg)?;
                 self.type_name(type_name.as_ref().ok_or_else(unreadable)?)
             }
             NodeEnum::SubLink(link) => self.sublink(link),
             NodeEnum::CaseExpr(case) => self.case(case),
             NodeEnum::List(List { items }) => self.expressions(items),
-            NodeEnum::AArrayExpr(AArrayExpr {
-                elements,
-                list_start: _,
-                list_end: _,
-                location: _,
-            }) => self.expressions(elements),
+            NodeEnum::AArrayExpr(AArrayExpr { elements, list_start: _, list_end: _, location: _ }) => {
+                self.expressions(elements)
+            }
             NodeEnum::RowExpr(row) => {
-                let RowExpr {
-                    xpr: _,
-                    args,
-                    row_typeid: _,
-                    row_format: _,
-                    colnames,
-                    location: _,
-                } = row.as_ref();
+                let RowExpr { xpr: _, args, row_typeid: _, row_format: _, colnames, location: _ } = row.as_ref();
                 strings(colnames)?;
                 self.expressions(args)
             }
             NodeEnum::CoalesceExpr(expr) => {
-                let CoalesceExpr {
-                    xpr: _,
-                    coalescetype: _,
-                    coalescecollid: _,
-                    args,
-                    location: _,
-                } = expr.as_ref();
+                let CoalesceExpr { xpr: _, coalescetype: _, coalescecollid: _, args, location: _ } = expr.as_ref();
                 self.expressions(args)
             }
             NodeEnum::MinMaxExpr(expr) => {
-                let MinMaxExpr {
-                    xpr: _,
-                    minmaxtype: _,
-                    minmaxcollid: _,
-                    inputcollid: _,
-                    op: _,
-                    args,
-                    location: _,
-                } = expr.as_ref();
+                let MinMaxExpr { xpr: _, minmaxtype: _, minmaxcollid: _, inputcollid: _, op: _, args, location: _ } =
+                    expr.as_ref();
                 self.expressions(args)
             }
             NodeEnum::NullTest(test) => {
-                let NullTest {
-                    xpr: _,
-                    arg,
-                    nulltesttype: _,
-                    argisrow: _,
-                    location: _,
-                } = test.as_ref();
+                let NullTest { xpr: _, arg, nulltesttype: _, argisrow: _, location: _ } = test.as_ref();
                 self.optional(arg)
             }
             NodeEnum::BooleanTest(test) => {
-                let BooleanTest {
-                    xpr: _,
-                    arg,
-                    booltesttype: _,
-                    location: _,
-                } = test.as_ref();
+                let BooleanTest { xpr: _, arg, booltesttype: _, location: _ } = test.as_ref();
                 self.optional(arg)
             }
             NodeEnum::AIndirection(indirection) => self.indirected(indirection),
             NodeEnum::CollateClause(collate) => self.collation(collate),
             NodeEnum::NamedArgExpr(named) => {
-                let NamedArgExpr {
-                    xpr: _,
-                    arg,
-                    name: _,
-                    argnumber: _,
-                    location: _,
-                } = named.as_ref();
+                let NamedArgExpr { xpr: _, arg, name: _, argnumber: _, location: _ } = named.as_ref();
                 self.optional(arg)
             }
             NodeEnum::SqlvalueFunction(value) => {
-                let SqlValueFunction {
-                    xpr: _,
-                    op: _,
-                    r#type: _,
-                    typmod: _,
-                    location: _,
-                } = value.as_ref();
+                let SqlValueFunction { xpr: _, op: _, r#type: _, typmod: _, location: _ } = value.as_ref();
                 Ok(())
             }
-            NodeEnum::GroupingSet(GroupingSet {
-                kind: _,
-                content,
-                location: _,
-            }) => self.expressions(content),
+            NodeEnum::GroupingSet(GroupingSet { kind: _, content, location: _ }) => self.expressions(content),
             NodeEnum::GroupingFunc(grouping) => {
-                let GroupingFunc {
-                    xpr: _,
-                    args,
-                    refs: _,
-                    agglevelsup: _,
-                    location: _,
-                } = grouping.as_ref();
+                let GroupingFunc { xpr: _, args, refs: _, agglevelsup: _, location: _ } = grouping.as_ref();
                 self.expressions(args)
             }
             NodeEnum::XmlExpr(xml) => self.xml(xml),
             NodeEnum::XmlSerialize(xml) => {
-                let XmlSerialize {
-                    xmloption: _,
-                    expr,
-                    type_name,
-                    indent: _,
-                    location: _,
-                } = xml.as_ref();
+                let XmlSerialize { xmloption: _, expr, type_name, indent: _, location: _ } = xml.as_ref();
                 self.optional(expr)?;
                 self.type_name(type_name.as_ref().ok_or_else(unreadable)?)
             }
@@ -233,15 +158,7 @@ impl Walk<'_> {
     }
 
     fn operation(&mut self, expr: &AExpr) -> Verdict {
-        let AExpr {
-            kind,
-            name,
-            lexpr,
-            rexpr,
-            rexpr_list_start: _,
-            rexpr_list_end: _,
-            location,
-        } = expr;
+        let AExpr { kind, name, lexpr, rexpr, rexpr_list_start: _, rexpr_list_end: _, location } = expr;
         match AExprKind::try_from(*kind).map_err(|_| unknown())? {
             AExprKind::AexprOp
             | AExprKind::AexprOpAny
@@ -265,15 +182,7 @@ impl Walk<'_> {
     }
 
     fn sublink(&mut self, link: &SubLink) -> Verdict {
-        let SubLink {
-            xpr: _,
-            sub_link_type: _,
-            sub_link_id: _,
-            testexpr,
-            oper_name,
-            subselect,
-            location,
-        } = link;
+        let SubLink { xpr: _, sub_link_type: _, sub_link_id: _, testexpr, oper_name, subselect, location } = link;
         if !oper_name.is_empty() {
             self.operator(oper_name, *location)?;
         }
@@ -285,26 +194,13 @@ impl Walk<'_> {
     }
 
     fn case(&mut self, case: &CaseExpr) -> Verdict {
-        let CaseExpr {
-            xpr: _,
-            casetype: _,
-            casecollid: _,
-            arg,
-            args,
-            defresult,
-            location: _,
-        } = case;
+        let CaseExpr { xpr: _, casetype: _, casecollid: _, arg, args, defresult, location: _ } = case;
         self.optional(arg)?;
         for when in args {
             let NodeEnum::CaseWhen(when) = inner(when)? else {
                 return Err(unreadable());
             };
-            let CaseWhen {
-                xpr: _,
-                expr,
-                result,
-                location: _,
-            } = when.as_ref();
+            let CaseWhen { xpr: _, expr, result, location: _ } = when.as_ref();
             self.optional(expr)?;
             self.optional(result)?;
         }
@@ -312,11 +208,7 @@ impl Walk<'_> {
     }
 
     pub(super) fn collation(&mut self, collate: &CollateClause) -> Verdict {
-        let CollateClause {
-            arg,
-            collname,
-            location: _,
-        } = collate;
+        let CollateClause { arg, collname, location: _ } = collate;
         strings(collname)?;
         self.optional(arg)
     }
@@ -341,16 +233,7 @@ impl Walk<'_> {
     }
 
     pub(super) fn type_name(&mut self, type_name: &TypeName) -> Verdict {
-        let TypeName {
-            names,
-            type_oid: _,
-            setof,
-            pct_type,
-            typmods,
-            typemod: _,
-            array_bounds,
-            location,
-        } = type_name;
+        let TypeName { names, type_oid: _, setof, pct_type, typmods, typemod: _, array_bounds, location } = type_name;
         let names = strings(names)?;
         let temporary = names.len() > 1 && names[0].starts_with("pg_temp");
         if *setof || *pct_type || temporary || names.len() > 2 {
@@ -390,8 +273,31 @@ fn certainly_no_row(node: &NodeEnum) -> bool {
 /// Types that the grammar itself qualifies, and the usual ones by name.
 fn is_builtin_type(type_name: &TypeName) -> bool {
     const USUAL: &[&str] = &[
-        "bytea", "cidr", "date", "float4", "float8", "inet", "int2", "int4", "int8", "json", "jsonb", "money", "name", "oid",
-        "regclass", "regproc", "regprocedure", "regrole", "regtype", "text", "timestamp", "timestamptz", "tsvector", "uuid", "xml",
+        "bytea",
+        "cidr",
+        "date",
+        "float4",
+        "float8",
+        "inet",
+        "int2",
+        "int4",
+        "int8",
+        "json",
+        "jsonb",
+        "money",
+        "name",
+        "oid",
+        "regclass",
+        "regproc",
+        "regprocedure",
+        "regrole",
+        "regtype",
+        "text",
+        "timestamp",
+        "timestamptz",
+        "tsvector",
+        "uuid",
+        "xml",
     ];
     match strings(&type_name.names).as_deref() {
         Ok(["pg_catalog", name]) => *name != "record",

@@ -3,14 +3,15 @@
 //! An older server reads `json_value(...)` as a call of anybody's function, so
 //! each node is allowed only from the version on that has it.
 
-use pg_query::protobuf::{
-    JsonAggConstructor, JsonArgument, JsonArrayAgg, JsonArrayConstructor, JsonArrayQueryConstructor, JsonBehavior, JsonFormat,
-    JsonFuncExpr, JsonIsPredicate, JsonKeyValue, JsonObjectAgg, JsonObjectConstructor, JsonOutput, JsonParseExpr,
-    JsonReturning, JsonScalarExpr, JsonSerializeExpr, JsonTable, JsonTableColumn, JsonTablePathSpec, JsonValueExpr, Node,
-};
 use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    JsonAggConstructor, JsonArgument, JsonArrayAgg, JsonArrayConstructor, JsonArrayQueryConstructor, JsonBehavior,
+    JsonFormat, JsonFuncExpr, JsonIsPredicate, JsonKeyValue, JsonObjectAgg, JsonObjectConstructor, JsonOutput,
+    JsonParseExpr, JsonReturning, JsonScalarExpr, JsonSerializeExpr, JsonTable, JsonTableColumn, JsonTablePathSpec,
+    JsonValueExpr, Node,
+};
 
-use super::{inner, unknown, unreadable, Verdict, Walk};
+use super::{Verdict, Walk, inner, unknown, unreadable};
 use crate::refusal::{Refusal, Rule};
 
 /// The constructors and IS JSON came with PostgreSQL 16 ...
@@ -23,24 +24,12 @@ impl Walk<'_> {
     pub(super) fn json(&mut self, node: &NodeEnum) -> Verdict {
         match node {
             NodeEnum::JsonIsPredicate(is) => {
-                let JsonIsPredicate {
-                    expr,
-                    format: _,
-                    item_type: _,
-                    unique_keys: _,
-                    location,
-                } = is.as_ref();
+                let JsonIsPredicate { expr, format: _, item_type: _, unique_keys: _, location } = is.as_ref();
                 self.since(CONSTRUCTORS, *location)?;
                 self.optional(expr)
             }
             NodeEnum::JsonObjectConstructor(object) => {
-                let JsonObjectConstructor {
-                    exprs,
-                    output,
-                    absent_on_null: _,
-                    unique: _,
-                    location,
-                } = object;
+                let JsonObjectConstructor { exprs, output, absent_on_null: _, unique: _, location } = object;
                 self.since(CONSTRUCTORS, *location)?;
                 exprs.iter().try_for_each(|expr| match inner(expr)? {
                     NodeEnum::JsonKeyValue(pair) => self.pair(pair),
@@ -49,24 +38,14 @@ impl Walk<'_> {
                 self.output(output)
             }
             NodeEnum::JsonArrayConstructor(array) => {
-                let JsonArrayConstructor {
-                    exprs,
-                    output,
-                    absent_on_null: _,
-                    location,
-                } = array;
+                let JsonArrayConstructor { exprs, output, absent_on_null: _, location } = array;
                 self.since(CONSTRUCTORS, *location)?;
                 self.expressions(exprs)?;
                 self.output(output)
             }
             NodeEnum::JsonArrayQueryConstructor(array) => {
-                let JsonArrayQueryConstructor {
-                    query,
-                    output,
-                    format: _,
-                    absent_on_null: _,
-                    location,
-                } = array.as_ref();
+                let JsonArrayQueryConstructor { query, output, format: _, absent_on_null: _, location } =
+                    array.as_ref();
                 self.since(CONSTRUCTORS, *location)?;
                 match inner(query.as_deref().ok_or_else(unreadable)?)? {
                     NodeEnum::SelectStmt(select) => self.select(select)?,
@@ -75,31 +54,17 @@ impl Walk<'_> {
                 self.output(output)
             }
             NodeEnum::JsonObjectAgg(agg) => {
-                let JsonObjectAgg {
-                    constructor,
-                    arg,
-                    absent_on_null: _,
-                    unique: _,
-                } = agg.as_ref();
+                let JsonObjectAgg { constructor, arg, absent_on_null: _, unique: _ } = agg.as_ref();
                 self.aggregate(constructor.as_deref().ok_or_else(unreadable)?)?;
                 self.pair(arg.as_deref().ok_or_else(unreadable)?)
             }
             NodeEnum::JsonArrayAgg(agg) => {
-                let JsonArrayAgg {
-                    constructor,
-                    arg,
-                    absent_on_null: _,
-                } = agg.as_ref();
+                let JsonArrayAgg { constructor, arg, absent_on_null: _ } = agg.as_ref();
                 self.aggregate(constructor.as_deref().ok_or_else(unreadable)?)?;
                 self.json_value(arg)
             }
             NodeEnum::JsonParseExpr(parse) => {
-                let JsonParseExpr {
-                    expr,
-                    output,
-                    unique_keys: _,
-                    location,
-                } = parse.as_ref();
+                let JsonParseExpr { expr, output, unique_keys: _, location } = parse.as_ref();
                 self.since(QUERIES, *location)?;
                 self.json_value(expr)?;
                 self.output(output)
@@ -158,16 +123,7 @@ impl Walk<'_> {
     }
 
     pub(super) fn json_table(&mut self, table: &JsonTable) -> Verdict {
-        let JsonTable {
-            context_item,
-            pathspec,
-            passing,
-            columns,
-            on_error,
-            alias,
-            lateral: _,
-            location,
-        } = table;
+        let JsonTable { context_item, pathspec, passing, columns, on_error, alias, lateral: _, location } = table;
         self.since(QUERIES, *location)?;
         self.json_value(context_item)?;
         self.path(pathspec)?;
@@ -208,12 +164,7 @@ impl Walk<'_> {
 
     fn path(&mut self, path: &Option<Box<JsonTablePathSpec>>) -> Verdict {
         let Some(path) = path else { return Ok(()) };
-        let JsonTablePathSpec {
-            string,
-            name: _,
-            name_location: _,
-            location: _,
-        } = path.as_ref();
+        let JsonTablePathSpec { string, name: _, name_location: _, location: _ } = path.as_ref();
         self.optional(string)
     }
 
@@ -230,23 +181,12 @@ impl Walk<'_> {
 
     fn behavior(&mut self, behavior: &Option<Box<JsonBehavior>>) -> Verdict {
         let Some(behavior) = behavior else { return Ok(()) };
-        let JsonBehavior {
-            btype: _,
-            expr,
-            coerce: _,
-            location: _,
-        } = behavior.as_ref();
+        let JsonBehavior { btype: _, expr, coerce: _, location: _ } = behavior.as_ref();
         self.optional(expr)
     }
 
     fn aggregate(&mut self, constructor: &JsonAggConstructor) -> Verdict {
-        let JsonAggConstructor {
-            output,
-            agg_filter,
-            agg_order,
-            over,
-            location,
-        } = constructor;
+        let JsonAggConstructor { output, agg_filter, agg_order, over, location } = constructor;
         self.since(CONSTRUCTORS, *location)?;
         self.output(output)?;
         self.optional(agg_filter)?;
@@ -265,11 +205,7 @@ impl Walk<'_> {
     }
 
     fn json_value_expr(&mut self, value: &JsonValueExpr) -> Verdict {
-        let JsonValueExpr {
-            raw_expr,
-            formatted_expr,
-            format: _,
-        } = value;
+        let JsonValueExpr { raw_expr, formatted_expr, format: _ } = value;
         self.optional(raw_expr)?;
         self.optional(formatted_expr)
     }
@@ -277,16 +213,8 @@ impl Walk<'_> {
     fn output(&mut self, output: &Option<JsonOutput>) -> Verdict {
         let Some(output) = output else { return Ok(()) };
         let JsonOutput { type_name, returning } = output;
-        if let Some(JsonReturning {
-            format,
-            typid: _,
-            typmod: _,
-        }) = returning
-            && let Some(JsonFormat {
-                format_type: _,
-                encoding: _,
-                location: _,
-            }) = format
+        if let Some(JsonReturning { format, typid: _, typmod: _ }) = returning
+            && let Some(JsonFormat { format_type: _, encoding: _, location: _ }) = format
         {
             // Nothing in a format is a name or an expression.
         }

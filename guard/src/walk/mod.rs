@@ -14,8 +14,8 @@ mod statement;
 
 use std::collections::BTreeSet;
 
-use pg_query::protobuf::{List, Node, String as PgString};
 use pg_query::NodeEnum;
+use pg_query::protobuf::{List, Node, String as PgString};
 
 use crate::checked::{FunctionName, RelationName, StatementKind};
 use crate::refusal::{Position, Refusal, Rule};
@@ -26,6 +26,10 @@ use relation::Partly;
 /// Levels of the tree. 300 chained operators or 200 joins are that many; the
 /// server's own stack holds some thousands.
 const MAX_DEPTH: usize = 1500;
+
+/// Items in FROM, all sub-selects together. The planner would not end with more,
+/// and the fingerprint takes time quadratic in them.
+const MAX_SOURCES: usize = 1000;
 
 /// What will happen to the statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +60,7 @@ pub(crate) fn walk(sql: &str, statement: &NodeEnum, rules: &Rules, mode: Mode) -
         rules,
         modifies: mode == Mode::Planned,
         depth: 0,
+        sources: 0,
         relations: BTreeSet::new(),
         functions: BTreeSet::new(),
         ctes: Vec::new(),
@@ -77,6 +82,7 @@ struct Walk<'a> {
     /// Whether INSERT, UPDATE, DELETE and MERGE may stand in the tree.
     modifies: bool,
     depth: usize,
+    sources: usize,
     relations: BTreeSet<RelationName>,
     functions: BTreeSet<FunctionName>,
     /// Names of the WITH queries in sight, the innermost last.

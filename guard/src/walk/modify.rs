@@ -2,14 +2,14 @@
 //! expressions are judged like those of a query, because planning evaluates
 //! stable and immutable functions.
 
+use pg_query::NodeEnum;
 use pg_query::protobuf::{
     DeleteStmt, IndexElem, InferClause, InsertStmt, MergeStmt, MergeWhenClause, MultiAssignRef, OnConflictClause,
     RangeVar, ReturningClause, UpdateStmt, WithClause,
 };
-use pg_query::NodeEnum;
 
 use super::statement::refused;
-use super::{inner, strings, unknown, unreadable, Verdict, Walk};
+use super::{Verdict, Walk, inner, strings, unknown, unreadable};
 use crate::explain::not_explainable;
 
 impl Walk<'_> {
@@ -62,20 +62,9 @@ impl Walk<'_> {
     }
 
     fn conflict(&mut self, conflict: &OnConflictClause) -> Verdict {
-        let OnConflictClause {
-            action: _,
-            infer,
-            target_list,
-            where_clause,
-            location: _,
-        } = conflict;
+        let OnConflictClause { action: _, infer, target_list, where_clause, location: _ } = conflict;
         if let Some(infer) = infer {
-            let InferClause {
-                index_elems,
-                where_clause,
-                conname: _,
-                location: _,
-            } = infer.as_ref();
+            let InferClause { index_elems, where_clause, conname: _, location: _ } = infer.as_ref();
             for elem in index_elems {
                 let NodeEnum::IndexElem(elem) = inner(elem)? else {
                     return Err(unreadable());
@@ -104,14 +93,7 @@ impl Walk<'_> {
     }
 
     fn update(&mut self, update: &UpdateStmt) -> Verdict {
-        let UpdateStmt {
-            relation,
-            target_list,
-            where_clause,
-            from_clause,
-            returning_clause,
-            with_clause,
-        } = update;
+        let UpdateStmt { relation, target_list, where_clause, from_clause, returning_clause, with_clause } = update;
         self.head(with_clause, relation)?;
         self.targets(target_list)?;
         self.sources(from_clause)?;
@@ -120,13 +102,7 @@ impl Walk<'_> {
     }
 
     fn delete(&mut self, delete: &DeleteStmt) -> Verdict {
-        let DeleteStmt {
-            relation,
-            using_clause,
-            where_clause,
-            returning_clause,
-            with_clause,
-        } = delete;
+        let DeleteStmt { relation, using_clause, where_clause, returning_clause, with_clause } = delete;
         self.head(with_clause, relation)?;
         self.sources(using_clause)?;
         self.optional(where_clause)?;
@@ -134,14 +110,8 @@ impl Walk<'_> {
     }
 
     fn merge(&mut self, merge: &MergeStmt) -> Verdict {
-        let MergeStmt {
-            relation,
-            source_relation,
-            join_condition,
-            merge_when_clauses,
-            returning_clause,
-            with_clause,
-        } = merge;
+        let MergeStmt { relation, source_relation, join_condition, merge_when_clauses, returning_clause, with_clause } =
+            merge;
         self.head(with_clause, relation)?;
         self.source(source_relation.as_deref().ok_or_else(unreadable)?)?;
         self.optional(join_condition)?;
@@ -149,14 +119,8 @@ impl Walk<'_> {
             let NodeEnum::MergeWhenClause(when) = inner(when)? else {
                 return Err(unreadable());
             };
-            let MergeWhenClause {
-                match_kind: _,
-                command_type: _,
-                r#override: _,
-                condition,
-                target_list,
-                values,
-            } = when.as_ref();
+            let MergeWhenClause { match_kind: _, command_type: _, r#override: _, condition, target_list, values } =
+                when.as_ref();
             self.optional(condition)?;
             self.targets(target_list)?;
             self.expressions(values)?;
@@ -173,11 +137,7 @@ impl Walk<'_> {
 
     /// `SET (a, b) = (...)`: the same source stands behind each of the columns.
     pub(super) fn multi_assign(&mut self, assign: &MultiAssignRef) -> Verdict {
-        let MultiAssignRef {
-            source,
-            colno: _,
-            ncolumns: _,
-        } = assign;
+        let MultiAssignRef { source, colno: _, ncolumns: _ } = assign;
         if !self.modifies {
             return Err(unknown());
         }

@@ -78,15 +78,7 @@ impl Walk<'_> {
     /// A relation where WITH queries are not looked at: the target of a
     /// modification.
     pub(super) fn table(&mut self, relation: &RangeVar) -> Verdict {
-        let RangeVar {
-            catalogname,
-            schemaname,
-            relname,
-            inh: _,
-            relpersistence: _,
-            alias,
-            location,
-        } = relation;
+        let RangeVar { catalogname, schemaname, relname, inh: _, relpersistence: _, alias, location } = relation;
         let position = self.position(*location);
         if !catalogname.is_empty() {
             return Err(Refusal::new(
@@ -100,10 +92,11 @@ impl Walk<'_> {
             schema: Some(schemaname).filter(|schema| !schema.is_empty()).cloned(),
             name: relname.clone(),
         };
-        let granted = self
-            .rules
-            .relations
-            .contains(&format!("{}.{relname}", name.schema.as_deref().unwrap_or("pg_catalog")));
+        let granted = self.rules.relations.iter().any(|granted| {
+            granted.split_once('.').is_some_and(|(schema, relation)| {
+                relation == relname && name.schema.as_deref().is_none_or(|wanted| wanted == schema)
+            })
+        });
         match relations::verdict(name.schema.as_deref(), relname) {
             Judged::Allowed => {}
             _ if granted => {}
@@ -138,17 +131,17 @@ impl Walk<'_> {
         let refuse = |what: String, position: Option<Position>| {
             Err(Refusal::new(
                 Rule::RelationSensitive,
-                format!("{what}, because {relation} has columns that may hold source or secrets ({})", hidden.join(", ")),
+                format!(
+                    "{what}, because {relation} has columns that may hold source or secrets ({})",
+                    hidden.join(", ")
+                ),
                 "Select the columns that you need by name, as alias.column.",
             )
             .at(position))
         };
         for (relation, hidden) in &seen.relations {
             if let Some(column) = hidden.iter().find(|column| seen.columns.contains_key(**column)) {
-                return refuse(
-                    format!("the column {column} of {relation} may not be read"),
-                    seen.columns[*column],
-                );
+                return refuse(format!("the column {column} of {relation} may not be read"), seen.columns[*column]);
             }
         }
         if let Some(position) = seen.star {

@@ -1,10 +1,12 @@
 //! SELECT, VALUES, TABLE and WITH, with the scopes of WITH names.
 
-use pg_query::protobuf::{CommonTableExpr, CteCycleClause, CteSearchClause, ResTarget, SelectStmt, SortBy, WindowDef, WithClause};
-use pg_query::protobuf::{Node, RawStmt};
 use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    CommonTableExpr, CteCycleClause, CteSearchClause, ResTarget, SelectStmt, SortBy, WindowDef, WithClause,
+};
+use pg_query::protobuf::{Node, RawStmt};
 
-use super::{inner, list, strings, unreadable, Verdict, Walk};
+use super::{Verdict, Walk, inner, list, strings, unreadable};
 use crate::refusal::{Refusal, Rule};
 
 impl Walk<'_> {
@@ -87,11 +89,7 @@ impl Walk<'_> {
     /// Brings the names of a WITH clause into sight. As in PostgreSQL each query
     /// sees the ones before it, and with RECURSIVE all of them and itself.
     pub(super) fn with(&mut self, with: &WithClause) -> Verdict {
-        let WithClause {
-            ctes,
-            recursive,
-            location: _,
-        } = with;
+        let WithClause { ctes, recursive, location: _ } = with;
         let ctes = ctes
             .iter()
             .map(|cte| match inner(cte)? {
@@ -130,12 +128,8 @@ impl Walk<'_> {
         } = cte;
         strings(aliascolnames)?;
         if let Some(search) = search_clause {
-            let CteSearchClause {
-                search_col_list,
-                search_breadth_first: _,
-                search_seq_column: _,
-                location: _,
-            } = search;
+            let CteSearchClause { search_col_list, search_breadth_first: _, search_seq_column: _, location: _ } =
+                search;
             strings(search_col_list)?;
         }
         if let Some(cycle) = cycle_clause {
@@ -163,11 +157,7 @@ impl Walk<'_> {
         match inner(node)? {
             NodeEnum::SelectStmt(select) => self.select(select),
             NodeEnum::RawStmt(raw) => {
-                let RawStmt {
-                    stmt,
-                    stmt_location: _,
-                    stmt_len: _,
-                } = raw.as_ref();
+                let RawStmt { stmt, stmt_location: _, stmt_len: _ } = raw.as_ref();
                 let stmt = stmt.as_deref().ok_or_else(unreadable)?;
                 self.deeper(|walk| walk.query(stmt))
             }
@@ -180,12 +170,8 @@ impl Walk<'_> {
             let NodeEnum::ResTarget(target) = inner(target)? else {
                 return Err(unreadable());
             };
-            let ResTarget {
-                name: _,
-                indirection,
-                val,
-                location: _,
-            } = target.as_ref();
+            let ResTarget { name, indirection, val, location: _ } = target.as_ref();
+            self.partly.column(name, None);
             self.indirection(indirection, false)?;
             self.optional(val)?;
         }
@@ -197,13 +183,7 @@ impl Walk<'_> {
             let NodeEnum::SortBy(sort) = inner(sort)? else {
                 return Err(unreadable());
             };
-            let SortBy {
-                node,
-                sortby_dir: _,
-                sortby_nulls: _,
-                use_op,
-                location,
-            } = sort.as_ref();
+            let SortBy { node, sortby_dir: _, sortby_nulls: _, use_op, location } = sort.as_ref();
             if !use_op.is_empty() {
                 self.operator(use_op, *location)?;
             }

@@ -1,9 +1,9 @@
 //! What stands in FROM: relations, joins, sub-selects, functions, samples.
 
-use pg_query::protobuf::{Alias, ColumnDef, JoinExpr, Node, RangeFunction, RangeSubselect, RangeTableSample};
 use pg_query::NodeEnum;
+use pg_query::protobuf::{Alias, ColumnDef, JoinExpr, Node, RangeFunction, RangeSubselect, RangeTableSample};
 
-use super::{inner, list, strings, unknown, unreadable, Verdict, Walk};
+use super::{MAX_SOURCES, Verdict, Walk, inner, list, strings, unknown, unreadable};
 use crate::functions::Class;
 use crate::refusal::{Refusal, Rule};
 
@@ -18,6 +18,14 @@ impl Walk<'_> {
 
     pub(super) fn source(&mut self, node: &Node) -> Verdict {
         let node = inner(node)?;
+        self.sources += 1;
+        if self.sources > MAX_SOURCES {
+            return Err(Refusal::new(
+                Rule::TextComplexity,
+                format!("more than {MAX_SOURCES} tables and joins stand in the statement"),
+                "Split the question into several statements.",
+            ));
+        }
         self.deeper(|walk| match node {
             NodeEnum::RangeVar(relation) => walk.relation(relation),
             NodeEnum::JoinExpr(join) => walk.join(join),
@@ -64,15 +72,15 @@ impl Walk<'_> {
 
     pub(super) fn alias(&mut self, alias: &Alias) -> Verdict {
         let Alias { aliasname: _, colnames } = alias;
-        strings(colnames).map(drop)
+        for column in strings(colnames)? {
+            // NATURAL JOIN compares columns that are named nowhere else.
+            self.partly.column(column, None);
+        }
+        Ok(())
     }
 
     fn subselect(&mut self, sub: &RangeSubselect) -> Verdict {
-        let RangeSubselect {
-            lateral: _,
-            subquery,
-            alias,
-        } = sub;
+        let RangeSubselect { lateral: _, subquery, alias } = sub;
         if let Some(alias) = alias {
             self.alias(alias)?;
         }
@@ -83,14 +91,7 @@ impl Walk<'_> {
     }
 
     fn function_source(&mut self, source: &RangeFunction) -> Verdict {
-        let RangeFunction {
-            lateral: _,
-            ordinality: _,
-            is_rowsfrom: _,
-            functions,
-            alias,
-            coldeflist,
-        } = source;
+        let RangeFunction { lateral: _, ordinality: _, is_rowsfrom: _, functions, alias, coldeflist } = source;
         for function in functions {
             // A pair: the call, and its column definitions or an empty node.
             let [call, columns] = list(function)? else {
@@ -153,13 +154,7 @@ impl Walk<'_> {
     }
 
     fn sample(&mut self, sample: &RangeTableSample) -> Verdict {
-        let RangeTableSample {
-            relation,
-            method,
-            args,
-            repeatable,
-            location,
-        } = sample;
+        let RangeTableSample { relation, method, args, repeatable, location } = sample;
         self.source(relation.as_deref().ok_or_else(unreadable)?)?;
         match strings(method)?.as_slice() {
             [name] | ["pg_catalog", name] if SAMPLE_METHODS.contains(name) => {}

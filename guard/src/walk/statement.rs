@@ -1,10 +1,10 @@
 //! The kinds of statements: which may run, which may be explained, and for each
 //! of the others what to say.
 
-use pg_query::protobuf::{DefElem, ExplainStmt, Node, VariableShowStmt};
 use pg_query::NodeEnum;
+use pg_query::protobuf::{DefElem, ExplainStmt, Node, VariableShowStmt};
 
-use super::{inner, Mode, Verdict, Walk};
+use super::{Mode, Verdict, Walk, inner};
 use crate::checked::StatementKind;
 use crate::explain::{analyze_refused, not_explainable};
 use crate::refusal::{Refusal, Rule};
@@ -78,14 +78,7 @@ impl Walk<'_> {
             let NodeEnum::DefElem(option) = inner(option)? else {
                 return Err(super::unreadable());
             };
-            let DefElem {
-                defnamespace: _,
-                defname,
-                arg,
-                defaction: _,
-                location,
-                arg_location: _,
-            } = option.as_ref();
+            let DefElem { defnamespace: _, defname, arg, defaction: _, location, arg_location: _ } = option.as_ref();
             if let Some(arg) = arg {
                 match inner(arg)? {
                     NodeEnum::String(_) | NodeEnum::Integer(_) | NodeEnum::Boolean(_) | NodeEnum::Float(_) => {}
@@ -160,11 +153,9 @@ pub(super) fn refused(statement: &NodeEnum) -> Refusal {
             "changing settings",
             "Send the query alone; qualify tables by their schema instead of setting search_path, and use AT TIME ZONE instead of setting TimeZone.",
         ),
-        NodeEnum::CopyStmt(_) => (
-            Rule::StatementCopy,
-            "COPY",
-            "Send the inner SELECT by itself; its rows are the answer.",
-        ),
+        NodeEnum::CopyStmt(_) => {
+            (Rule::StatementCopy, "COPY", "Send the inner SELECT by itself; its rows are the answer.")
+        }
         NodeEnum::DoStmt(_) | NodeEnum::CallStmt(_) => (
             Rule::StatementRoutine,
             "running code with DO or CALL",

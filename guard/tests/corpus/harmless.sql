@@ -279,3 +279,10 @@ SELECT regexp_replace(name, '\s+', ' ', 'g'), regexp_matches(name, 'x'), split_p
 SELECT width_bucket(x, 0, 100, 10), corr(x, y), regr_slope(y, x), stddev_samp(x), var_pop(x), bool_and(b), every(b), bit_or(i), array_agg(x), json_object_agg(k, v) FROM t
 
 SELECT lower(r), upper_inc(r), range_agg(r), multirange(r), r @> 5, isempty(r) FROM t
+
+-- rules: relation=public.pg_stat_statements
+SELECT * FROM pg_stat_statements
+
+SELECT 1 AS a_name_that_is_longer_than_the_sixty_three_bytes_which_postgresql_keeps_of_it
+
+SELECT E'\q', 'a\b'

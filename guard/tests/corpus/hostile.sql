@@ -1445,3 +1445,9 @@ SELECT p.oid, pg_catalog.pg_proc.row_to_json FROM pg_catalog.pg_proc, t p
 
 -- refuse: guard.text.complexity
 EXPLAIN UPDATE t SET (a,b,c,d,e,f,g,h) = (WITH x AS (UPDATE t SET (a,b,c,d,e,f,g,h) = (WITH x AS (UPDATE t SET (a,b,c,d,e,f,g,h) = (WITH x AS (UPDATE t SET (a,b,c,d,e,f,g,h) = (WITH x AS (UPDATE t SET (a,b,c,d,e,f,g,h) = (SELECT 1,2,3,4,5,6,7,8) RETURNING 1) SELECT 1,2,3,4,5,6,7,8) RETURNING 1) SELECT 1,2,3,4,5,6,7,8) RETURNING 1) SELECT 1,2,3,4,5,6,7,8) RETURNING 1) SELECT 1,2,3,4,5,6,7,8)
+
+-- refuse: guard.relation.sensitive
+SELECT 1 FROM pg_proc NATURAL JOIN (VALUES ('guess')) v(prosrc)
+
+-- refuse: guard.relation.sensitive
+SELECT 1 FROM pg_proc NATURAL JOIN (SELECT 'guess' AS prosrc) v

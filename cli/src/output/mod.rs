@@ -23,11 +23,9 @@ pub(crate) use self::{
 /// Form of the result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    // Without help of their own the values stay on one line of --help.
     Table,
-    /// One JSON document
     Json,
-    /// One YAML document
     Yaml,
 }
 

@@ -141,15 +141,10 @@ impl<'a> Nesting<'a> {
         self.at += 1;
         while self.at < self.bytes.len() {
             let byte = self.peek(0);
-            if backslash && byte == b'\\' {
-                self.at += 2;
-            } else if byte == quote && self.peek(1) == quote {
-                self.at += 2;
-            } else {
-                self.at += 1;
-                if byte == quote {
-                    return;
-                }
+            let escaped = backslash && byte == b'\\' || byte == quote && self.peek(1) == quote;
+            self.at += if escaped { 2 } else { 1 };
+            if byte == quote && !escaped {
+                return;
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Deep, long and strange texts: an answer in bounded time, no stack overflow,
 //! and what people and models really write passes.
+#![expect(clippy::print_stderr, reason = "GUARD_TIMES=1 shows the times")]
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
 //! Properties over arbitrary and mutated text: no panic, no refusal of the
 //! guard's own making, and what passes passes again with the same facts.
+#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
 use nla_guard::{ExplainOptions, Parser, ParserConfig, Rule, Rules, StatementKind};
 use proptest::prelude::*;

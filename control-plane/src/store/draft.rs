@@ -69,7 +69,7 @@ impl<'a> Draft<'a> {
         let key = record.key();
         let (created_at, created_by) = match self.state.meta(&key) {
             // The settings of an empty state were made by nobody.
-            Some(meta) if meta.revision != Revision(0) => (meta.created_at, meta.created_by.clone()),
+            Some(meta) if meta.revision != Revision(0) => (meta.created_at, meta.created_by),
             _ => (self.now, self.actor.to_owned()),
         };
         let meta = Meta { revision: self.revision, created_at, updated_at: self.now, created_by };
@@ -114,17 +114,24 @@ impl<'a> Draft<'a> {
         Err(Failure::new(ErrorKind::FailedPrecondition, message).with_field("expected_revision"))
     }
 
+    /// True once a record was written.
+    pub(super) fn changed(&self) -> bool {
+        !self.replaced.is_empty()
+    }
+
+    /// Ends the draft. The revision of the state moves when records changed.
     pub(super) fn finish(mut self) -> Result<Drafted, Failure> {
-        if self.replaced.is_empty() {
-            return Ok(Drafted { replaced: vec![], events: std::mem::take(&mut self.events) });
+        if self.changed() {
+            if self.events.is_empty() {
+                self.undo();
+                return Err(Failure::new(ErrorKind::Internal, "a change without an audit event was refused"));
+            }
+            self.state.revision = self.revision;
         }
-        if self.events.is_empty() {
-            self.undo();
-            return Err(Failure::new(ErrorKind::Internal, "a change without an audit event was refused"));
-        }
-        self.state.revision = self.revision;
         for event in &mut self.events {
-            event.revision = self.revision.0;
+            if !self.replaced.is_empty() {
+                event.revision = self.revision.0;
+            }
             if event.actor.is_empty() {
                 self.actor.clone_into(&mut event.actor);
             }
@@ -134,9 +141,14 @@ impl<'a> Draft<'a> {
 
     /// Takes back all writes.
     pub(super) fn undo(&mut self) {
-        for (key, previous) in self.replaced.drain(..).rev() {
-            self.state.replace(&key, previous);
-        }
+        undo(self.state, &mut self.replaced);
+    }
+}
+
+/// Puts back what was in those places, newest first.
+pub(super) fn undo(state: &mut State, replaced: &mut Vec<(RecordKey, Option<Entry>)>) {
+    for (key, previous) in replaced.drain(..).rev() {
+        state.replace(&key, previous);
     }
 }
 

@@ -160,20 +160,27 @@ impl State {
         }
     }
 
-    /// Where in its life a record was last changed; `None` when there is none.
-    pub fn meta(&self, key: &RecordKey) -> Option<&Meta> {
+    /// A record of any kind, by name.
+    pub(super) fn entry(&self, key: &RecordKey) -> Option<Entry> {
         match key {
-            RecordKey::Settings => Some(&self.settings.meta),
-            RecordKey::Token(id) => self.tokens.get(id).map(|r| &r.meta),
-            RecordKey::Database(name) => self.databases.get(name).map(|r| &r.meta),
-            RecordKey::Credential(name) => self.credentials.get(name).map(|r| &r.meta),
-            RecordKey::Role(name) => self.roles.get(name).map(|r| &r.meta),
-            RecordKey::Edge(id) => self.edges.get(id).map(|r| &r.meta),
-            RecordKey::Operator(name) => self.operators.get(name).map(|r| &r.meta),
-            RecordKey::Join(verifier) => self.joins.get(verifier).map(|r| &r.meta),
-            RecordKey::Ca(slot) => self.authorities.get(slot).map(|r| &r.meta),
-            RecordKey::Answer(actor, id) => self.answers.get(&(actor.clone(), id.clone())).map(|r| &r.meta),
-            RecordKey::Ingest(edge, boot) => self.ingests.get(&(edge.clone(), boot.clone())).map(|r| &r.meta),
+            RecordKey::Settings => Some(Entry::Settings(self.settings.clone())),
+            RecordKey::Token(id) => self.tokens.get(id).cloned().map(Entry::Token),
+            RecordKey::Database(name) => self.databases.get(name).cloned().map(Entry::Database),
+            RecordKey::Credential(name) => self.credentials.get(name).cloned().map(Entry::Credential),
+            RecordKey::Role(name) => self.roles.get(name).cloned().map(Entry::Role),
+            RecordKey::Edge(id) => self.edges.get(id).cloned().map(Entry::Edge),
+            RecordKey::Operator(name) => self.operators.get(name).cloned().map(Entry::Operator),
+            RecordKey::Join(verifier) => self.joins.get(verifier).cloned().map(Entry::Join),
+            RecordKey::Ca(slot) => self.authorities.get(slot).cloned().map(Entry::Ca),
+            RecordKey::Answer(actor, id) => self.answers.get(&(actor.clone(), id.clone())).cloned().map(Entry::Answer),
+            RecordKey::Ingest(edge, boot) => {
+                self.ingests.get(&(edge.clone(), boot.clone())).cloned().map(Entry::Ingest)
+            }
         }
+    }
+
+    /// Where in its life a record was last changed; `None` when there is none.
+    pub fn meta(&self, key: &RecordKey) -> Option<Meta> {
+        self.entry(key).map(|entry| entry.meta().clone())
     }
 }

@@ -1,0 +1,216 @@
+//! Making and opening a store. Order matters: first the lock, then the header
+//! and keys, then a trial on a copy of the database, and only then the
+//! database itself, because sled repairs what it opens and would otherwise
+//! change a damaged file before anyone could save it.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{Read, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nla_domain::{
+    clock::WallClock,
+    id::Epoch,
+    snapshot::Settings,
+};
+use nla_proto::{failure::Failure, files};
+
+use super::{
+    Draft, Store,
+    draft::blank,
+    error::StoreError,
+    head::Head,
+    header, load,
+    load::Loaded,
+    record::Record,
+    sled::{SledBackend, guarded},
+    writer::{Published, Writer},
+};
+use crate::crypto::{Kek, Keyring, random};
+
+const DATABASE: &str = "sled";
+const TRIAL: &str = "trial";
+const LOCK: &str = "lock";
+
+/// Databases up to this size are tried on a copy before they are opened; a
+/// larger one would take long and much disk at each start.
+const MAX_TRIAL_BYTES: u64 = 4 << 30;
+
+/// Where a store is and how it behaves.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// The store's own folder.
+    pub dir: PathBuf,
+    /// Tells the date.
+    pub clock: Arc<dyn WallClock>,
+    /// Memory for the database's pages.
+    pub cache_bytes: u64,
+    /// Changes are refused while the disk has less than this free.
+    pub reserve_bytes: u64,
+}
+
+impl StoreOptions {
+    /// sled's own default of 1 GiB is more than the control plane needs: what
+    /// is read often is in memory already.
+    pub const CACHE_BYTES: u64 = 64 << 20;
+    /// Room for what was accepted before and for sled's own housekeeping.
+    pub const RESERVE_BYTES: u64 = 64 << 20;
+
+    /// The usual behaviour.
+    pub fn new(dir: impl Into<PathBuf>, clock: Arc<dyn WallClock>) -> Self {
+        Self { dir: dir.into(), clock, cache_bytes: Self::CACHE_BYTES, reserve_bytes: Self::RESERVE_BYTES }
+    }
+}
+
+/// Held as long as the store is open.
+#[derive(Debug)]
+pub(super) struct Lock(#[expect(dead_code, reason = "held for its drop")] File);
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { action, path, source }
+}
+
+impl Lock {
+    fn take(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join(LOCK);
+        let mut options = File::options();
+        let mut file =
+            options.read(true).write(true).create(true).truncate(false).open(&path).map_err(io_error("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let holder = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                return Err(StoreError::InUse { dir: dir.to_owned(), holder });
+            }
+            Err(TryLockError::Error(source)) => return Err(io_error("lock", &path)(source)),
+        }
+        let note = format!("{}\n", std::process::id());
+        file.set_len(0).and_then(|()| file.write_all(note.as_bytes())).map_err(io_error("write", &path))?;
+        Ok(Self(file))
+    }
+}
+
+/// Makes a store and fills it by its first change, in one commit.
+pub(super) fn create<T>(
+    options: StoreOptions,
+    kek: &Kek,
+    settings: Settings,
+    first: impl FnOnce(&mut Draft<'_>) -> Result<T, Failure>,
+) -> Result<(Store, T), StoreError> {
+    let dir = options.dir.clone();
+    if dir.symlink_metadata().is_ok() {
+        return Err(StoreError::Exists { dir });
+    }
+    files::create_private_dir(&dir)?;
+    let lock = Lock::take(&dir)?;
+    let (keyring, wrapped) = Keyring::create(kek)?;
+    let backend = open_database(&options)?;
+    let head = Head::new(Epoch(random()?));
+    let state = blank(head.epoch, settings.clone(), options.clock.now());
+    let loaded = Loaded { state, head, elements: Default::default(), changes: Default::default() };
+    let mut writer = writer(&options, backend, keyring, loaded);
+    let value = writer
+        .first(|draft| {
+            draft.put(Record::Settings(settings));
+            first(draft)
+        })
+        .map_err(StoreError::First)?;
+    header::write(&dir, wrapped)?;
+    Ok((Store::start(dir, writer, lock)?, value))
+}
+
+/// Opens a store.
+pub(super) fn open(options: StoreOptions, kek: &Kek) -> Result<Store, StoreError> {
+    let dir = options.dir.clone();
+    if !header::exists(&dir) {
+        return Err(StoreError::Missing { dir });
+    }
+    let lock = Lock::take(&dir)?;
+    let keyring = Keyring::unwrap(kek, &header::read(&dir)?)?;
+    if !dir.join(DATABASE).join("db").is_file() {
+        return Err(StoreError::damaged("its database is missing: restore a backup"));
+    }
+    try_on_copy(&options, &keyring)?;
+    let backend = open_database(&options)?;
+    let loaded = load_guarded(&dir, &backend, &keyring)?;
+    Store::start(dir, writer(&options, backend, keyring, loaded), lock)
+}
+
+fn open_database(options: &StoreOptions) -> Result<SledBackend, StoreError> {
+    SledBackend::open(&options.dir.join(DATABASE), options.cache_bytes, options.reserve_bytes)
+        .map_err(|source| StoreError::Unreadable { dir: options.dir.clone(), source })
+}
+
+fn load_guarded(dir: &Path, backend: &SledBackend, keyring: &Keyring) -> Result<Loaded, StoreError> {
+    let loaded = guarded(|| Ok(load::load(backend, keyring)));
+    match loaded {
+        Ok(Ok(loaded)) => Ok(loaded),
+        Ok(Err(error)) => Err(error.of(dir)),
+        Err(source) => Err(StoreError::Unreadable { dir: dir.to_owned(), source }),
+    }
+}
+
+fn writer(options: &StoreOptions, backend: SledBackend, keyring: Keyring, loaded: Loaded) -> Writer {
+    let published = Published::new(loaded.state, &loaded.head, loaded.changes);
+    Writer {
+        backend: Arc::new(backend),
+        keyring: Arc::new(keyring),
+        clock: options.clock.clone(),
+        published: Arc::new(published),
+        head: loaded.head,
+        elements: loaded.elements,
+        broken: false,
+    }
+}
+
+/// Opens and checks a copy, so that a damaged database stays as it is.
+fn try_on_copy(options: &StoreOptions, keyring: &Keyring) -> Result<(), StoreError> {
+    let (source, trial) = (options.dir.join(DATABASE), options.dir.join(TRIAL));
+    remove(&trial)?;
+    let size_bytes = size(&source).map_err(io_error("read", &source))?;
+    let stat = rustix::fs::statvfs(&options.dir).map_err(|error| io_error("examine", &options.dir)(error.into()))?;
+    let room = stat.f_bavail.saturating_mul(stat.f_frsize) > size_bytes.saturating_add(options.reserve_bytes);
+    if size_bytes > MAX_TRIAL_BYTES || !room {
+        tracing::warn!(size_bytes, "the database is opened without a trial on a copy: it is large, or the disk is full");
+        return Ok(());
+    }
+    let result = copy(&source, &trial).map_err(io_error("copy", &source)).and_then(|()| {
+        let unreadable = |source| StoreError::Unreadable { dir: options.dir.clone(), source };
+        let backend = SledBackend::open(&trial, options.cache_bytes, 0).map_err(unreadable)?;
+        load_guarded(&options.dir, &backend, keyring).map(|_| ())
+    });
+    remove(&trial)?;
+    result
+}
+
+fn remove(trial: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(trial) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error("remove", trial)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn size(dir: &Path) -> std::io::Result<u64> {
+    fs::read_dir(dir)?.try_fold(0_u64, |total, entry| {
+        let metadata = entry?.metadata()?;
+        Ok(total.saturating_add(metadata.len()))
+    })
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! The one writer: a thread that takes changes from a bounded queue, applies
+//! them in order to the newest state and commits as many at once as are
+//! waiting, so that they share one sync of the disk. A change is answered, and
+//! seen by readers, only after its commit is durable.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, PoisonError, RwLock},
+    thread,
+};
+
+use arc_swap::ArcSwap;
+use nla_domain::{
+    clock::WallClock,
+    error::ErrorKind,
+    id::Revision,
+};
+use nla_proto::failure::Failure;
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    backend::Backend,
+    batch::{Batch, CHANGES_KEPT, ChangedItems},
+    draft::Draft,
+    error::{CommitError, StoreError},
+    head::Head,
+    record::RecordKey,
+    state::State,
+};
+use crate::crypto::Keyring;
+
+/// Changes that may wait. Each holds its request, so the queue is bounded;
+/// callers beyond it wait for a place.
+const QUEUE_LENGTH: usize = 1_024;
+/// Most changes in one commit: a larger one would delay the first of them more
+/// than it helps the others.
+const MAX_BATCH: usize = 256;
+
+/// What the writer is asked to do.
+pub(super) enum Order {
+    /// To change something.
+    Change(Job),
+    /// To look at what is committed while nothing changes it.
+    Inspect(Inspection),
+}
+
+/// Looks at the database and its head between two commits.
+pub(super) type Inspection = Box<dyn FnOnce(&dyn Backend, &Head) + Send>;
+/// Applies itself to a batch, and gives what answers the caller once the
+/// commit's end is known.
+pub(super) type Job = Box<dyn FnOnce(&mut Batch<'_>) -> Answer + Send>;
+/// Answers a caller.
+pub(super) type Answer = Box<dyn FnOnce(Result<(), Failure>) + Send>;
+
+/// What readers see.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) state: ArcSwap<State>,
+    pub(super) changes: RwLock<VecDeque<ChangedItems>>,
+    pub(super) revision: watch::Sender<Revision>,
+    pub(super) audit_count: watch::Sender<u64>,
+}
+
+impl Published {
+    pub(super) fn new(state: State, head: &Head, changes: VecDeque<ChangedItems>) -> Self {
+        Self {
+            revision: watch::Sender::new(state.revision),
+            audit_count: watch::Sender::new(head.audit_count),
+            state: ArcSwap::from_pointee(state),
+            changes: RwLock::new(changes),
+        }
+    }
+}
+
+/// What the writer owns.
+pub(super) struct Writer {
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) clock: Arc<dyn WallClock>,
+    pub(super) published: Arc<Published>,
+    pub(super) head: Head,
+    pub(super) elements: HashMap<RecordKey, [u8; 32]>,
+    pub(super) broken: bool,
+}
+
+impl Writer {
+    /// Starts the thread. It ends when all senders are gone.
+    pub(super) fn spawn(mut self) -> Result<(mpsc::Sender<Order>, thread::JoinHandle<()>), StoreError> {
+        let (sender, mut queue) = mpsc::channel::<Order>(QUEUE_LENGTH);
+        let run = move || {
+            let mut held = None;
+            while let Some(order) = held.take().or_else(|| queue.blocking_recv()) {
+                match order {
+                    Order::Inspect(inspect) => inspect(self.backend.as_ref(), &self.head),
+                    Order::Change(first) => {
+                        let mut jobs = vec![first];
+                        while jobs.len() < MAX_BATCH && held.is_none() {
+                            match queue.try_recv() {
+                                Ok(Order::Change(job)) => jobs.push(job),
+                                Ok(inspection) => held = Some(inspection),
+                                Err(_) => break,
+                            }
+                        }
+                        self.run(jobs);
+                    }
+                }
+            }
+        };
+        let handle = thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(run)
+            .map_err(|source| StoreError::Io { action: "start the writer of", path: "the store".into(), source })?;
+        Ok((sender, handle))
+    }
+
+    /// Runs the first change of a new store, before there is a thread.
+    pub(super) fn first<T>(
+        &mut self,
+        change: impl FnOnce(&mut Draft<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let state = self.published.state.load_full();
+        let mut batch = Batch::new(&state, &self.head, &mut self.elements, &self.keyring, self.clock.now());
+        let value = batch.change("init", change)?;
+        commit(batch, self.backend.as_ref(), &self.published, &mut self.head, &mut self.broken)?;
+        Ok(value)
+    }
+
+    /// Commits a batch and answers all of its callers.
+    fn run(&mut self, jobs: Vec<Job>) {
+        let state = self.published.state.load_full();
+        let mut batch = Batch::new(&state, &self.head, &mut self.elements, &self.keyring, self.clock.now());
+        let answers: Vec<Answer> = jobs.into_iter().map(|job| job(&mut batch)).collect();
+        let committed = commit(batch, self.backend.as_ref(), &self.published, &mut self.head, &mut self.broken);
+        for answer in answers {
+            answer(committed.clone());
+        }
+    }
+}
+
+/// Makes the batch durable, then visible; or neither.
+fn commit(
+    mut batch: Batch<'_>,
+    backend: &dyn Backend,
+    published: &Published,
+    head: &mut Head,
+    broken: &mut bool,
+) -> Result<(), Failure> {
+    if batch.writes.is_empty() {
+        return Ok(());
+    }
+    let committed = if *broken {
+        Err(Failure::new(ErrorKind::Unavailable, BROKEN))
+    } else {
+        let sealed = batch.seal_head().map_err(|error| Failure::new(ErrorKind::Unavailable, error.to_string()));
+        sealed.and_then(|()| backend.commit(&batch.writes).map_err(|error| failure_of(&error, broken)))
+    };
+    match committed {
+        Ok(()) => {
+            let done = batch.done();
+            *head = done.head;
+            publish(published, done.state, done.changes, head.audit_count);
+        }
+        Err(_) => batch.abandon(),
+    }
+    committed
+}
+
+const BROKEN: &str = "the store could not write and takes no more changes: repair the disk, then restart the control plane";
+
+fn failure_of(error: &CommitError, broken: &mut bool) -> Failure {
+    match error {
+        CommitError::DiskFull { .. } => {
+            tracing::warn!(%error, "commit refused");
+        }
+        CommitError::Broken(source) => {
+            tracing::error!(error = %source, cause = ?source, "the store is broken");
+            *broken = true;
+        }
+    }
+    Failure::new(ErrorKind::Unavailable, error.to_string())
+}
+
+/// The log of changes first: whoever sees the new revision finds its items.
+fn publish(published: &Published, state: State, changes: Vec<ChangedItems>, audit_count: u64) {
+    let revision = state.revision;
+    {
+        let mut log = published.changes.write().unwrap_or_else(PoisonError::into_inner);
+        log.extend(changes);
+        while log.len() as u64 > CHANGES_KEPT {
+            log.pop_front();
+        }
+    }
+    published.state.store(Arc::new(state));
+    published.revision.send_if_modified(|seen| std::mem::replace(seen, revision) != revision);
+    published.audit_count.send_if_modified(|seen| std::mem::replace(seen, audit_count) != audit_count);
+}

@@ -2,20 +2,59 @@
 //! it. `app` builds it. Invariant: whatever is not known gets a JSON 404, and
 //! only health is answered without the limiter.
 
-use axum::{Router, body::Body, extract::State, response::IntoResponse, routing::get};
-use http::{HeaderValue, Response, StatusCode, header::CACHE_CONTROL, header::CONTENT_TYPE};
+use std::sync::{Arc, OnceLock};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    response::IntoResponse,
+    routing::get,
+};
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
 use nla_domain::error::ErrorKind;
 use serde_json::json;
+use tower::ServiceExt;
 
 use super::{address::AddressLimiter, ready::Readiness};
 
+/// The place of the MCP endpoint. It is empty until the edge has its identity,
+/// so that health can be asked for while the edge waits for its control plane.
+#[derive(Debug, Clone, Default)]
+pub struct McpSlot(Arc<OnceLock<Router>>);
+
+impl McpSlot {
+    /// Serves `mcp` from now on. Only the first call counts.
+    pub fn open(&self, mcp: Router) {
+        // The slot is private to one `App`, which opens it once.
+        let _ = self.0.set(mcp.fallback(unknown_path));
+    }
+}
+
 /// All paths.
-pub fn router(mcp: Router, limiter: &AddressLimiter, readiness: Readiness) -> Router {
+pub fn router(mcp: McpSlot, limiter: &AddressLimiter, readiness: Readiness) -> Router {
     let health = Router::new()
         .route("/livez", get(|| async { json_response(StatusCode::OK, &json!({ "live": true })) }))
         .route("/readyz", get(ready))
         .with_state(readiness);
-    mcp.fallback(unknown_path).layer(limiter.layer()).merge(health)
+    Router::new().fallback(dispatch).with_state(mcp).layer(limiter.layer()).merge(health)
+}
+
+async fn dispatch(State(slot): State<McpSlot>, request: Request) -> Response<Body> {
+    match slot.0.get() {
+        Some(router) => match router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        },
+        None => json_error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Unavailable,
+            "this edge has not been enrolled yet; /readyz says more",
+        ),
+    }
 }
 
 async fn ready(State(readiness): State<Readiness>) -> Response<Body> {

@@ -2,6 +2,7 @@
 //! Made by `execute` and `pool`, mapped to answers by `pipeline::failure`.
 //! Invariant: no host, user name, file or other session's data is in a text.
 
+use nla_domain::error::ErrorKind;
 use tokio_postgres::error::{DbError, ErrorPosition};
 
 use super::{
@@ -65,6 +66,10 @@ impl StatementError {
         let class = sqlstate::class(code);
         let clip = |text: &str| text.chars().take(LONGEST_TEXT_CHARS).collect::<String>();
         let (message, hint) = match class {
+            Class::Statement if code == sqlstate::LOCK_NOT_AVAILABLE => (
+                "a relation of the statement is locked, perhaps by a change to it; try again later".to_owned(),
+                None,
+            ),
             Class::Statement => (clip(error.message()), error.hint().map(clip)),
             Class::Resources => ("the database server has no resources left for this statement".to_owned(), None),
             Class::Connection => ("the database server ended the connection".to_owned(), None),
@@ -77,6 +82,16 @@ impl StatementError {
             _ => None,
         };
         Self { sqlstate: code.to_owned(), message, hint, position, class }
+    }
+
+    /// The reason that callers see.
+    pub fn kind(&self) -> ErrorKind {
+        match self.class {
+            Class::Statement if self.sqlstate == sqlstate::QUERY_CANCELED => ErrorKind::Cancelled,
+            Class::Statement | Class::Server => ErrorKind::DatabaseError,
+            Class::Resources => ErrorKind::Overloaded,
+            Class::Connection => ErrorKind::DatabaseUnavailable,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod execute;
 mod json;
 mod meter;
 mod pool;
+mod probe;
 mod rows;
 mod sqlstate;
 mod tls;
@@ -20,6 +21,7 @@ pub use self::{
     error::{PgError, StatementError},
     execute::{Executed, Lease, Limits, OwnSql, Statement},
     pool::{PoolSettings, Pools},
+    probe::Probe,
     rows::{Cells, Column, Cut, RowSet, Sink},
 };
 pub(crate) use self::json::write_string;

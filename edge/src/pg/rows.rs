@@ -107,6 +107,11 @@ impl RowSet {
         &self.columns
     }
 
+    /// Rows that it takes at most.
+    pub fn max_rows(&self) -> u32 {
+        self.max_rows
+    }
+
     /// Rows in the answer.
     pub fn row_count(&self) -> u32 {
         self.rows

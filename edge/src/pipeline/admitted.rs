@@ -1,0 +1,145 @@
+//! Gate 3: whether there is room for the call: a place in the audit queue, the
+//! token's rate, and its number of calls at once. Called by
+//! [`super::Pipeline::admit`].
+//! Invariant: a token's limits cost nothing to other tokens, and the memory of
+//! tokens that are gone is freed.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+    state::{InMemoryState, NotKeyed},
+};
+use nla_domain::{
+    audit::Outcome,
+    error::ErrorKind,
+    id::TokenId,
+    snapshot::Snapshot,
+    token::{Token, TokenLimits},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{Pipeline, caller::Caller, turned_away::Why};
+use crate::audit::AuditSlot;
+
+/// A caller with room for one call. Dropping it without a call records a
+/// message of the protocol, such as a handshake or a list.
+#[derive(Debug)]
+pub struct Admitted {
+    pub(super) caller: Caller,
+    slot: Mutex<Option<AuditSlot>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Admitted {
+    pub(super) fn new(pipeline: &Pipeline, caller: Caller) -> Result<Self, Why> {
+        let gate = pipeline.limiters.of(&caller.token);
+        let peer = caller.peer;
+        let token = &caller.token;
+        if let Err(not_yet) = gate.rate.check() {
+            let wait = not_yet.wait_time_from(DefaultClock::default().now());
+            return Err(Why::TooFast { peer, token: Arc::clone(token), wait });
+        }
+        let room = Arc::clone(&gate.room)
+            .try_acquire_owned()
+            .map_err(|_| Why::TooMany { peer, token: Arc::clone(token), at_once: gate.limits.concurrent_calls })?;
+        let mut slot = pipeline.audit.reserve().map_err(|_| Why::AuditUnavailable)?;
+        let record = slot.record_mut();
+        record.caller.address = Some(peer.address);
+        record.caller.token = Some(token.id);
+        record.caller.owner = Some(token.owner.clone());
+        Ok(Self { caller, slot: Mutex::new(Some(slot)), _room: room })
+    }
+
+    /// What lists for the caller are made from.
+    pub fn policy(&self) -> (&Snapshot, &Token) {
+        (&self.caller.snapshot, &self.caller.token)
+    }
+
+    /// The place for the call's event; each request has one.
+    pub(super) fn take_slot(&self) -> Option<AuditSlot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if let Some(mut slot) = self.take_slot() {
+            let record = slot.record_mut();
+            record.outcome = Outcome::Succeeded;
+            record.reason = None;
+            let _ = slot.finish();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct TokenGate {
+    limits: TokenLimits,
+    rate: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
+    room: Arc<Semaphore>,
+}
+
+impl TokenGate {
+    fn new(limits: TokenLimits) -> Self {
+        let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(limits.calls_per_second)).allow_burst(at_least_one(limits.burst));
+        let room = usize::try_from(limits.concurrent_calls.max(1)).unwrap_or(1);
+        Self { limits, rate: RateLimiter::direct(quota), room: Arc::new(Semaphore::new(room)) }
+    }
+}
+
+/// The limits of the tokens that have called, at most as many as there are
+/// tokens: only proven callers get here.
+#[derive(Debug, Default)]
+pub(super) struct Limiters(Mutex<HashMap<TokenId, Arc<TokenGate>>>);
+
+impl Limiters {
+    fn of(&self, token: &Token) -> Arc<TokenGate> {
+        let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match gates.get(&token.id) {
+            Some(gate) if gate.limits == token.limits => Arc::clone(gate),
+            _ => {
+                let gate = Arc::new(TokenGate::new(token.limits));
+                gates.insert(token.id, Arc::clone(&gate));
+                gate
+            }
+        }
+    }
+
+    /// Forgets tokens that are no longer in the snapshot.
+    pub(super) fn keep_known(&self, snapshot: Option<&Snapshot>) {
+        let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.retain(|token, _| snapshot.is_some_and(|snapshot| snapshot.tokens.contains_key(token)));
+    }
+}
+
+/// Whole seconds for `Retry-After`, rounded up: a client that comes back after a
+/// rounded-down wait is refused again.
+pub(super) fn retry_after_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+impl Why {
+    pub(super) fn limit_kind(&self) -> Option<ErrorKind> {
+        matches!(self, Self::TooFast { .. } | Self::TooMany { .. }).then_some(ErrorKind::RateLimited)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_rounded_up() {
+        for (millis, seconds) in [(0, 0), (1, 1), (999, 1), (1_000, 1), (1_001, 2)] {
+            assert_eq!(retry_after_seconds(Duration::from_millis(millis)), seconds);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Gate 5: the guard, on its own threads. What it refuses is told with the rule,
+//! the place and what to do instead. Called by [`super::Pipeline::query`].
+
+use std::sync::Arc;
+
+use nla_domain::{audit::SqlRecord, error::ErrorKind, policy::Grant, role::{SqlAudit, Tool}};
+use nla_guard::{CheckedSql, ExplainOptions, Parser, ParserConfig, ParserError, Rules, StatementKind};
+use tokio::sync::oneshot;
+
+use super::{Call, Failure, permit::Permit};
+use crate::pg::{PgError, Pools};
+
+/// What a caller asks of a database.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// The statement as written.
+    pub sql: &'a str,
+    /// The database, if it was named.
+    pub database: Option<&'a str>,
+    /// Fewer rows than allowed.
+    pub max_rows: Option<u32>,
+    /// Show the plan instead of the rows.
+    pub explain: Option<ExplainOptions>,
+}
+
+impl Ask<'_> {
+    pub(super) fn tool(&self) -> Tool {
+        if self.explain.is_some() { Tool::ExplainQuery } else { Tool::QueryDatabase }
+    }
+
+    /// An error of the database, with its position counted in the caller's text.
+    pub(super) fn explain(&self, error: &PgError, checked: &CheckedSql) -> Failure {
+        let mut failure = Failure::of_database(error);
+        if let Some(position) = failure.position {
+            failure.position = self.in_original(checked, position);
+        }
+        failure
+    }
+
+    /// `position` counts characters of the checked text, which lacks what the
+    /// caller wrote around the statement and may have EXPLAIN before it.
+    fn in_original(&self, checked: &CheckedSql, position: usize) -> Option<usize> {
+        let text = checked.sql();
+        let added = match self.explain {
+            Some(_) if checked.kind() == StatementKind::Explain => text.find(") ").map_or(0, |at| at + 2),
+            _ => 0,
+        };
+        let start = self.sql.find(&text[added..])?;
+        let before = self.sql[..start].chars().count();
+        (before + position).checked_sub(text[..added].chars().count()).filter(|at| *at > 0)
+    }
+}
+
+/// The parsing threads.
+#[derive(Debug)]
+pub(super) struct Guard(Parser);
+
+impl Guard {
+    pub(super) fn start(config: ParserConfig) -> Result<Self, ParserError> {
+        Parser::start(config).map(Self)
+    }
+
+    pub(super) async fn check(
+        &self,
+        call: &mut Call<'_>,
+        permit: &Permit,
+        ask: &Ask<'_>,
+        pools: &Pools,
+    ) -> Result<CheckedSql, Failure> {
+        let grant = permit.grant();
+        // Kept even if it is refused or never judged; the fingerprint comes
+        // with the verdict.
+        call.note_sql(sql_record(grant, ask.sql, None));
+        let rules = Arc::new(rules(grant, server_major(call, grant, pools).await));
+        let (reply, verdict) = oneshot::channel();
+        // The receiver may be gone by then: the caller has left.
+        let send = move |judged| drop(reply.send(judged));
+        let queued = match ask.explain {
+            Some(options) => self.0.submit_explain(ask.sql.to_owned(), rules, options, send),
+            None => self.0.submit(ask.sql.to_owned(), rules, send),
+        };
+        queued.map_err(|_| Failure::overloaded("too many statements wait to be checked; try again in a moment"))?;
+        let judged = verdict
+            .await
+            .map_err(|_| Failure::new(ErrorKind::Internal, "the statement could not be checked and was not run"))?;
+        let checked = judged.map_err(|refusal| Failure::of_refusal(&refusal))?;
+        call.note_sql(sql_record(grant, ask.sql, Some(checked.fingerprint())));
+        call.note_relations(&checked);
+        Ok(checked)
+    }
+}
+
+/// Which names are built in depends on the server. Before the first connection
+/// its version is learned with one; if there is none, the strictest rules hold,
+/// and the statement fails for want of a connection later.
+async fn server_major(call: &Call<'_>, grant: &Grant, pools: &Pools) -> Option<u16> {
+    if let Some(major) = pools.server_major(&grant.database.name) {
+        return Some(major);
+    }
+    let lease = pools.lease(call.token(), grant).await.ok()?;
+    Some(lease.server_major())
+}
+
+fn rules(grant: &Grant, server_major: Option<u16>) -> Rules {
+    let mut rules = Rules { allow_explain_analyze: grant.allow_explain_analyze, ..Rules::default() };
+    if let Some(major) = server_major {
+        rules.server_major = major;
+    }
+    rules
+}
+
+fn sql_record(grant: &Grant, sql: &str, fingerprint: Option<&str>) -> SqlRecord {
+    match (grant.sql_audit, fingerprint) {
+        // Longer than the guard reads: the log does not have to keep it either.
+        (SqlAudit::Full, _) => SqlRecord::Full(sql[..sql.floor_char_boundary(nla_guard::HARD_MAX_SQL_BYTES)].to_owned()),
+        (SqlAudit::Fingerprint, Some(fingerprint)) => SqlRecord::Fingerprint(fingerprint.to_owned()),
+        // A statement that was not parsed has no fingerprint.
+        (SqlAudit::Fingerprint, None) | (SqlAudit::Hash, _) => SqlRecord::Hash(sha256_hex(sql)),
+    }
+}
+
+fn sha256_hex(text: &str) -> String {
+    use std::fmt::Write as _;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

@@ -1,0 +1,60 @@
+//! Gate 4: what the caller may do, by the roles of its token. Called for each
+//! call. Invariant: only [`Permit::decide`] makes a permit, from the snapshot
+//! that authenticated the caller.
+
+use std::time::Duration;
+
+use nla_domain::{
+    policy::{self, Grant},
+    role::Tool,
+};
+
+use super::{Call, Failure};
+use crate::pg::{Limits, RowSet};
+
+/// A decision in the caller's favour.
+#[derive(Debug)]
+pub(super) struct Permit {
+    grant: Grant,
+}
+
+/// A catalog query is bounded by the text that can be made of it.
+const CATALOG_MAX_BYTES: u64 = 8 << 20;
+const CATALOG_TIMEOUT: Duration = Duration::from_secs(15);
+
+impl Permit {
+    pub(super) fn decide(call: &mut Call<'_>, tool: Tool, database: Option<&str>) -> Result<Self, Failure> {
+        let (snapshot, token) = call.policy();
+        let grant =
+            policy::decide(snapshot, token, tool, database).map_err(|denial| Failure::of_denial(&denial))?;
+        call.note_grant(&grant);
+        Ok(Self { grant })
+    }
+
+    pub(super) fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// What was asked for, or what is allowed if that is less.
+    pub(super) fn max_rows(&self, asked: Option<u32>) -> u32 {
+        asked.unwrap_or(u32::MAX).min(self.grant.limits.max_rows)
+    }
+
+    pub(super) fn limits(&self, call: &Call<'_>, rows: &RowSet) -> Limits {
+        Limits {
+            max_rows: rows.max_rows(),
+            max_bytes: self.grant.limits.max_bytes,
+            statement_timeout: self.grant.limits.statement_timeout,
+            application_name: call.application_name(),
+        }
+    }
+
+    pub(super) fn catalog_limits(&self, call: &Call<'_>, max_rows: u32) -> Limits {
+        Limits {
+            max_rows,
+            max_bytes: CATALOG_MAX_BYTES,
+            statement_timeout: self.grant.limits.statement_timeout.min(CATALOG_TIMEOUT),
+            application_name: call.application_name(),
+        }
+    }
+}

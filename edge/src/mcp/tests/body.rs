@@ -41,7 +41,7 @@ async fn what_is_not_a_message_is_refused() {
         ("a number", b"42".to_vec(), (400, -32600)),
         ("a string", b"\"ping\"".to_vec(), (400, -32600)),
         ("null", b"null".to_vec(), (400, -32600)),
-        ("a list for a message", br#"  ["2.0",1,"ping"]"#.to_vec(), (200, -1)),
+        ("a list for a message", br#"  [["2.0",1,"ping",{}]]"#.to_vec(), (200, -1)),
         ("deep lists", deep("[", "]").into_bytes(), (200, -1)),
         ("deep lists, cut off", "[".repeat(100_000).into_bytes(), (400, -32700)),
         ("deep arguments", nested.into_bytes(), (200, -32602)),
@@ -61,7 +61,8 @@ async fn what_is_not_a_message_is_refused() {
         ),
         (
             "a list for _meta",
-            br#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":["2026-07-28",{}]}}"#.to_vec(),
+            br#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":["2026-07-28",{},{},null,null,null]}}"#
+                .to_vec(),
             (200, -32602),
         ),
         ("params is null", br#"{"jsonrpc":"2.0","id":1,"method":"ping","params":null}"#.to_vec(), (200, -32602)),

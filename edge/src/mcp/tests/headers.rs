@@ -149,3 +149,12 @@ async fn http_itself_is_checked_first() {
         }
     }
 }
+
+#[tokio::test]
+async fn two_origins_are_none() {
+    let mut ask = echo().header("origin", "https://app.example");
+    ask.headers.append("origin", HeaderValue::from_static("https://app.example"));
+    let options = Options { allowed_origins: vec!["https://app.example".into()], ..Options::default() };
+    let answer = ask.send_to(&std::sync::Arc::new(super::Probe::new()), options).await;
+    assert_eq!(answer.refusal(), (403, -32600));
+}

@@ -104,6 +104,18 @@ async fn each_wrong_request_gets_its_status_and_code() {
             Ask::modern("completion/complete", json!({"ref": {"type": "x"}, "argument": {"name": "a", "value": ""}})),
             (200, -32602),
         ),
+        (
+            "completion context is a list",
+            Ask::modern(
+                "completion/complete",
+                json!({
+                    "ref": { "type": "ref/prompt", "name": "p" },
+                    "argument": { "name": "a", "value": "" },
+                    "context": [{}],
+                }),
+            ),
+            (200, -32602),
+        ),
         ("undeclared elicitation", call("asks"), (400, -32021)),
         ("panic", call("panics"), (500, -32603)),
         ("panic in admission", call("echo").header("authorization", "Bearer panics"), (500, -32603)),

@@ -1,5 +1,6 @@
 //! A handler whose tools succeed, fail, panic, hang and talk on demand.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ pub(super) struct Probe {
     pub(super) admissions: AtomicUsize,
     pub(super) started: Notify,
     pub(super) saw_cancel: Notify,
-    pub(super) release: Notify,
+    pub(super) release: Arc<Notify>,
     pub(super) finished: Notify,
 }
 
@@ -55,7 +56,7 @@ impl Probe {
             admissions: AtomicUsize::new(0),
             started: Notify::new(),
             saw_cancel: Notify::new(),
-            release: Notify::new(),
+            release: Arc::default(),
             finished: Notify::new(),
         }
     }
@@ -175,8 +176,11 @@ impl Handler for Probe {
             }
             "waits" => {
                 self.started.notify_one();
-                self.release.notified().await;
-                self.finished.notify_one();
+                tokio::select! {
+                    biased;
+                    () = call.context.cancel.cancelled() => return ToolResult::error("cancelled").into(),
+                    () = self.release.notified() => self.finished.notify_one(),
+                }
                 ToolResult::text("waited").into()
             }
             "stubborn" => std::future::pending().await,
@@ -193,6 +197,16 @@ impl Handler for Probe {
                 self.release.notified().await;
                 // With line breaks between its tokens, as pretty-printed JSON has.
                 ToolResult::text("done").with_structured(RawJson::from_written(&b"{\n  \"a\":\r\n 1}"[..])).into()
+            }
+            "talks from a task" => {
+                let notify = call.context.notify.clone();
+                let release = Arc::clone(&self.release);
+                tokio::spawn(async move {
+                    release.notified().await;
+                    notify.progress(1.0, None, None);
+                });
+                self.started.notify_one();
+                std::future::pending().await
             }
             "talks and panics" => {
                 call.context.notify.progress(1.0, None, None);

@@ -156,6 +156,24 @@ async fn the_stream_starts_before_the_call_ends_and_cancels_it_when_dropped() {
     timeout(PATIENCE, tasks.wait()).await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_task_of_the_call_wakes_the_stream() {
+    let start = Instant::now();
+    let probe = Arc::new(Probe::new());
+    let response = with_progress(modern("talks from a task")).start(&probe, Options::default());
+    let response = async {
+        let releases = async {
+            probe.started.notified().await;
+            probe.release.notify_one();
+        };
+        tokio::join!(response, releases).0
+    };
+    let response = timeout(PATIENCE, response).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    // The timer would have woken it as well, so that only the time tells.
+    assert!(start.elapsed() < PATIENCE);
+}
+
 #[tokio::test]
 async fn a_panic_in_a_stream_ends_it_with_an_error() {
     let answer = with_progress(modern("talks and panics")).send().await;

@@ -52,7 +52,7 @@ Examples:
   nlactl database update shop --max-rows 500 --statement-timeout 10s
   nlactl database update shop --host db2.example.com")]
     Update(Box<Update>),
-    /// Remove a database with its credential
+    /// Remove a database that no role and no token names, with its credential
     #[command(after_help = "Examples:\n  nlactl database remove shop\n  nlactl database remove shop --yes")]
     Remove {
         /// Its name
@@ -258,7 +258,7 @@ impl Settings {
 }
 
 async fn remove(globals: &Globals, output: &Output, name: &DatabaseName, confirm: &Confirm) -> Result<(), CliError> {
-    confirm.obtain(&format!("Remove database {name} and its credential? No agent can query it any more."))?;
+    confirm.obtain(&format!("Remove database {name} and its credential?"))?;
     let session = Session::open(globals)?;
     let request =
         v1::DeleteDatabaseRequest { idempotency_key: session.key(), name: name.to_string(), expected_revision: 0 };

@@ -51,7 +51,7 @@ Examples:
   nlactl role update reporting --database shop --database crm
   nlactl role update reporting --max-rows 0 --explain-analyze false")]
     Update(Update),
-    /// Remove a role; tokens that have it lose what it allows
+    /// Remove a role that no token in force has
     #[command(after_help = "Examples:\n  nlactl role remove reporting\n  nlactl role remove reporting --yes")]
     Remove {
         /// Its name
@@ -142,7 +142,7 @@ impl RoleCommand {
             Self::Show { name } => output.result(&Role::from_wire(get(&Session::open(globals)?, name).await?)),
             Self::Update(update) => update.run(globals, output).await,
             Self::Remove { name, confirm } => {
-                confirm.obtain(&format!("Remove role {name}? Tokens that have it lose what it allows."))?;
+                confirm.obtain(&format!("Remove role {name}?"))?;
                 remove(&Session::open(globals)?, output, name).await
             }
         }

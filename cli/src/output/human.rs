@@ -29,12 +29,12 @@ pub(crate) fn relative(at: Timestamp, now: Timestamp) -> String {
     if past < Duration::from_secs(1) { "now".into() } else { format!("{} ago", span(past)) }
 }
 
-/// The largest unit that gives a number of at least two, where there is one.
+/// Rounded, in the largest unit that gives at least two, where there is one.
 fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     for (unit, size) in [("d", 86_400), ("h", 3_600), ("m", 60)] {
         if seconds >= 2 * size {
-            return format!("{}{unit}", seconds / size);
+            return format!("{}{unit}", (seconds + size / 2) / size);
         }
     }
     format!("{seconds}s")
@@ -77,7 +77,13 @@ mod tests {
     fn times() {
         let now = Timestamp::from_micros(1_000_000_000_000);
         let hour = 3_600_000_000;
-        for (offset, expected) in [(0, "now"), (90 * 24 * hour, "in 90d"), (-3 * hour, "3h ago"), (-hour, "60m ago")] {
+        for (offset, expected) in [
+            (0, "now"),
+            (90 * 24 * hour, "in 90d"),
+            (90 * 24 * hour - 1, "in 90d"),
+            (-3 * hour, "3h ago"),
+            (-hour, "60m ago"),
+        ] {
             let at = Timestamp::from_micros(now.as_micros() + offset);
             assert_eq!(relative(at, now), expected);
         }

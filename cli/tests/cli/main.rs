@@ -1,7 +1,11 @@
-//! Runs the real `nlactl` from outside: alone (`local`) and against a server
-//! that misbehaves as planned (`awkward`).
+//! Runs the real `nlactl` from outside: alone (`local`), against a server that
+//! misbehaves as planned (`awkward`), and against a real control plane (`flow`,
+//! and `operations`, which runs docs/operations.md).
 
 mod awkward;
+mod control_plane;
+mod flow;
 mod local;
+mod operations;
 mod server;
 mod support;

@@ -1,0 +1,57 @@
+//! A real control plane in this process, on ports of its own, with the folder
+//! of its first operator.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use nla_control_plane::{
+    app::{self, RunError},
+    init::{InitOptions, init, write_operator_config},
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// It serves until it is stopped.
+pub(crate) struct ControlPlane {
+    folder: tempfile::TempDir,
+    operator: PathBuf,
+    shutdown: CancellationToken,
+    serving: JoinHandle<Result<(), RunError>>,
+}
+
+impl ControlPlane {
+    /// Initialises and starts one.
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut report = init(InitOptions::new(folder.path().join("data"))).await.unwrap();
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        report.config.listen = any_port;
+        report.config.enrolment_listen = any_port;
+        let app = Box::pin(app::build(report.config)).await.unwrap();
+        let url = format!("https://{}", app.listen_address());
+        write_operator_config(&report.operator_dir, &url).unwrap();
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(Box::pin(app.run(shutdown.clone())));
+        Self { operator: report.operator_dir, folder, shutdown, serving }
+    }
+
+    /// The first operator's folder.
+    pub(crate) fn operator(&self) -> &Path {
+        &self.operator
+    }
+
+    /// A place for files of the test.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Ends it and waits until it has ended.
+    pub(crate) async fn stop(self) -> PathBuf {
+        self.shutdown.cancel();
+        self.serving.await.unwrap().unwrap();
+        // The operator's folder stays for those who try it afterwards.
+        self.folder.keep().join("data-operator")
+    }
+}

@@ -1,0 +1,64 @@
+//! Runs docs/operations.md: each of its commands, in its order, in one shell.
+
+use std::{fs, path::Path, process::Stdio};
+
+use crate::{
+    control_plane::ControlPlane,
+    support::{command, ended},
+};
+
+const PAGE: &str = include_str!("../../../docs/operations.md");
+
+/// The lines after a `$` in the page's console blocks.
+fn commands() -> impl Iterator<Item = &'static str> {
+    let blocks = PAGE.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("console\n"));
+    blocks.flat_map(str::lines).map(|line| line.strip_prefix("$ ").expect("blocks hold commands only"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_of_the_page_works() {
+    let plane = ControlPlane::start().await;
+    fs::copy(plane.operator().join("ca.crt"), plane.folder().join("db-ca.pem")).unwrap();
+    nla_proto::files::write_private(&plane.folder().join("shop.password"), b"hunter2\n").unwrap();
+    // A line that fails ends the script and names itself.
+    let script: String = commands()
+        .map(|line| {
+            format!(
+                "{line}\ncode=$?; [ $code = 0 ] || {{ echo \"line: {}: $code\" >&2; exit 9; }}\n",
+                line.replace('"', "'").replace('$', "\\$")
+            )
+        })
+        .collect();
+    let mut shell = tokio::process::Command::new("sh");
+    let programs = Path::new(env!("CARGO_BIN_EXE_nlactl")).parent().unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    shell.arg("-c").arg(script).env_clear().env("PATH", path).env("NLA_CONFIG_DIR", plane.operator());
+    shell.current_dir(plane.folder()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ended = ended(shell.kill_on_drop(true).spawn().unwrap()).await.expect(0);
+    assert!(!ended.out.contains("hunter2") && !ended.err.contains("hunter2"));
+    // Events take one line each, however long; everything else fits a terminal.
+    let tables = ended.out.lines().filter(|line| !line.contains("Z #"));
+    let wide: Vec<_> = tables.filter(|line| line.chars().count() > 80).collect();
+    assert!(wide.is_empty(), "{wide:#?}");
+    plane.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_names_every_command() {
+    let nothing = tempfile::tempdir().unwrap();
+    for noun in names(nothing.path(), &["--help"]).await {
+        let verbs = names(nothing.path(), &[&noun, "--help"]).await;
+        let verbs = if verbs.is_empty() { vec![String::new()] } else { verbs };
+        for verb in verbs {
+            let name = format!("nlactl {noun} {verb}");
+            assert!(PAGE.contains(name.trim_end()), "docs/operations.md does not show {name:?}");
+        }
+    }
+}
+
+/// The commands that a help text lists.
+async fn names(config_dir: &Path, words: &[&str]) -> Vec<String> {
+    let help = ended(command(config_dir, words).spawn().unwrap()).await.expect(0).out;
+    let list = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    list.filter_map(|line| line.split_whitespace().next().map(Into::into)).collect()
+}

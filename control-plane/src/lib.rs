@@ -1,6 +1,14 @@
 //! The control plane of NLA: what is stored, who may change it, and how edges
 //! hear of it.
 
+mod allowance;
+pub mod app;
+pub mod authz;
+pub mod config;
 pub mod crypto;
+pub mod init;
+pub mod logging;
 pub mod pki;
+mod services;
 pub mod store;
+mod stream;

@@ -1,1 +1,72 @@
-fn main() {}
+//! The program `nla-control-plane`: reads its arguments, then serves,
+//! initialises or checks.
+
+mod arguments;
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result};
+use arguments::{Cli, Command, InitArgs, RunArgs};
+use clap::Parser as _;
+use nla_control_plane::{
+    app,
+    config::{Config, default_config_file},
+    init::{InitOptions, init},
+    logging,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let cli = Cli::parse();
+    match cli.command {
+        None => run(cli.run).await,
+        Some(Command::Run(args)) => run(args).await,
+        Some(Command::Init(args)) => initialise(args).await,
+        Some(Command::CheckConfig(args)) => {
+            load(args)?;
+            writeln!(std::io::stdout(), "the configuration is valid")?;
+            Ok(())
+        }
+    }
+}
+
+fn load(args: RunArgs) -> Result<Config> {
+    let file = args.config.clone();
+    Ok(Config::load(file.as_deref(), args.overrides())?)
+}
+
+async fn run(args: RunArgs) -> Result<()> {
+    let config = load(args)?;
+    logging::start(&config.log).context("cannot start logging")?;
+    let app = Box::pin(app::build(config)).await?;
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        stop.cancel();
+    });
+    Box::pin(app.run(shutdown)).await?;
+    Ok(())
+}
+
+async fn initialise(args: InitArgs) -> Result<()> {
+    let config = args.config.unwrap_or_else(|| default_config_file(&args.data_dir));
+    let report = init(InitOptions {
+        key_file: args.key_file,
+        operator_dir: args.operator_dir,
+        config: Some(config),
+        operator: args.operator,
+        trust_domain: args.trust_domain,
+        names: args.names,
+        ..InitOptions::new(args.data_dir)
+    })
+    .await?;
+    write!(std::io::stdout(), "{report}")?;
+    Ok(())
+}

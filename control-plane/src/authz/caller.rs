@@ -1,0 +1,63 @@
+//! A caller that the layer has proven. Services take it from the request's
+//! extensions; only the layer puts one there.
+
+use std::{fmt, net::SocketAddr};
+
+use nla_domain::{
+    error::ErrorKind,
+    id::{EdgeId, OperatorName},
+    operator::Level,
+};
+use nla_proto::failure::Failure;
+
+/// Who calls, from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    pub(super) who: Who,
+    pub(super) remote: SocketAddr,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Who {
+    Edge(EdgeId),
+    Operator(OperatorName, Level),
+}
+
+impl Caller {
+    /// The caller of a request that has passed the layer.
+    pub(crate) fn of<T>(request: &tonic::Request<T>) -> Result<Self, Failure> {
+        let caller = request.extensions().get::<Self>().cloned();
+        caller.ok_or_else(|| Failure::new(ErrorKind::Internal, "the request has passed no authorization"))
+    }
+
+    /// The address of the other end.
+    pub fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    /// The edge, where the rule admits edges only.
+    pub(crate) fn edge(&self) -> Result<&EdgeId, Failure> {
+        match &self.who {
+            Who::Edge(id) => Ok(id),
+            Who::Operator(..) => Err(Failure::new(ErrorKind::PermissionDenied, "only edges may call this")),
+        }
+    }
+
+    /// The operator and level, where the rule admits operators only.
+    pub(crate) fn operator(&self) -> Result<(&OperatorName, Level), Failure> {
+        match &self.who {
+            Who::Operator(name, level) => Ok((name, *level)),
+            Who::Edge(_) => Err(Failure::new(ErrorKind::PermissionDenied, "only operators may call this")),
+        }
+    }
+}
+
+impl fmt::Display for Caller {
+    /// As audit events name the actor.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.who {
+            Who::Edge(id) => write!(f, "edge/{id}"),
+            Who::Operator(name, _) => write!(f, "operator/{name}"),
+        }
+    }
+}

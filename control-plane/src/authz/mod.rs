@@ -1,0 +1,12 @@
+//! Who may call what. One table ([`rules`]) and one layer ([`layer`]) in front
+//! of all services: a method without a rule cannot be called by anyone, and a
+//! service finds its [`Caller`] already proven.
+
+mod caller;
+mod layer;
+mod refusals;
+pub mod rules;
+
+pub use caller::Caller;
+pub(crate) use layer::{AuthorizationLayer, Gate, Listener};
+pub(crate) use refusals::Refusals;

@@ -1,0 +1,235 @@
+//! The configuration as written: every key optional, unknown keys refused.
+//! Only [`super::Config::load`] calls this.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use nla_domain::snapshot::MAX_STALENESS;
+use serde::Deserialize;
+
+use super::{Config, ConfigError, Limits, LogConfig, StalenessBounds, default_key_file, staleness_range};
+
+/// Values from flags and the environment.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// Folder of the store.
+    pub data_dir: Option<PathBuf>,
+    /// File with the key-encryption key.
+    pub key_file: Option<PathBuf>,
+    /// Main listener.
+    pub listen: Option<String>,
+    /// Enrolment listener.
+    pub enrolment_listen: Option<String>,
+    /// Trust domain of all certificates.
+    pub trust_domain: Option<String>,
+    /// Names in the server's certificate.
+    pub names: Option<Vec<String>>,
+    /// `text` or `json`.
+    pub log_format: Option<String>,
+    /// Level or directives.
+    pub log_level: Option<String>,
+}
+
+/// How a configuration file is written; its ending says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Toml,
+    Yaml,
+}
+
+impl Format {
+    pub(crate) fn of(path: &Path) -> Result<Self, ConfigError> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("toml") => Ok(Self::Toml),
+            Some("yaml" | "yml") => Ok(Self::Yaml),
+            _ => Err(ConfigError::Format(path.to_owned())),
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawConfig {
+    data_dir: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    listen: Option<String>,
+    enrolment_listen: Option<String>,
+    names: Option<Vec<String>>,
+    trust_domain: Option<String>,
+    shutdown_seconds: Option<u64>,
+    staleness: RawStaleness,
+    limits: RawLimits,
+    log: RawLog,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawStaleness {
+    strict_seconds: Option<u64>,
+    standard_seconds: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLimits {
+    concurrent_calls: Option<u64>,
+    connected_edges: Option<u64>,
+    concurrent_snapshots: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLog {
+    format: Option<String>,
+    level: Option<String>,
+}
+
+impl RawConfig {
+    pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let bytes = nla_proto::files::read_public(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let syntax = |reason: String| ConfigError::Syntax { path: path.to_owned(), reason };
+        let text = std::str::from_utf8(&bytes).map_err(|error| syntax(error.to_string()))?;
+        let mut raw: Self = match Format::of(path)? {
+            Format::Toml => toml::from_str(text).map_err(|error| syntax(error.to_string()))?,
+            Format::Yaml if text.trim().is_empty() => Self::default(),
+            Format::Yaml => {
+                let document = serde_yaml_ng::Deserializer::from_str(text);
+                serde_path_to_error::deserialize(document).map_err(|error| syntax(error.to_string()))?
+            }
+        };
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for file in [&mut raw.data_dir, &mut raw.key_file].into_iter().flatten() {
+            *file = folder.join(&*file);
+        }
+        Ok(raw)
+    }
+
+    pub(super) fn merge(self, over: Overrides) -> Self {
+        Self {
+            data_dir: over.data_dir.or(self.data_dir),
+            key_file: over.key_file.or(self.key_file),
+            listen: over.listen.or(self.listen),
+            enrolment_listen: over.enrolment_listen.or(self.enrolment_listen),
+            trust_domain: over.trust_domain.or(self.trust_domain),
+            names: over.names.or(self.names),
+            log: RawLog {
+                format: over.log_format.or(self.log.format),
+                level: over.log_level.or(self.log.level),
+            },
+            ..self
+        }
+    }
+
+    pub(super) fn check(self) -> Result<Config, ConfigError> {
+        let data_dir = self.data_dir.filter(|path| !path.as_os_str().is_empty()).ok_or(ConfigError::Missing {
+            key: "data_dir",
+            expected: "set it in the configuration file, as --data-dir or as NLA_DATA_DIR",
+        })?;
+        let defaults = Config::new(data_dir);
+        let bounds = StalenessBounds::default();
+        let strict = staleness("staleness.strict_seconds", self.staleness.strict_seconds, bounds.strict)?;
+        let standard = staleness("staleness.standard_seconds", self.staleness.standard_seconds, bounds.standard)?;
+        if strict > standard {
+            return Err(value("staleness.strict_seconds", strict.as_secs(), "at most staleness.standard_seconds"));
+        }
+        let limits = Limits::default();
+        Ok(Config {
+            key_file: self.key_file.unwrap_or_else(|| default_key_file(&defaults.data_dir)),
+            listen: address("listen", self.listen, defaults.listen)?,
+            enrolment_listen: address("enrolment_listen", self.enrolment_listen, defaults.enrolment_listen)?,
+            names: names(self.names, defaults.names)?,
+            trust_domain: trust_domain(self.trust_domain, defaults.trust_domain)?,
+            staleness: StalenessBounds { strict, standard },
+            limits: Limits {
+                concurrent_calls: count(
+                    "limits.concurrent_calls",
+                    self.limits.concurrent_calls,
+                    limits.concurrent_calls,
+                )?,
+                connected_edges: count("limits.connected_edges", self.limits.connected_edges, limits.connected_edges)?,
+                concurrent_snapshots: count(
+                    "limits.concurrent_snapshots",
+                    self.limits.concurrent_snapshots,
+                    limits.concurrent_snapshots,
+                )?,
+            },
+            shutdown_deadline: match self.shutdown_seconds {
+                None => defaults.shutdown_deadline,
+                Some(seconds @ 0..=300) => Duration::from_secs(seconds),
+                Some(seconds) => return Err(value("shutdown_seconds", seconds, "0 to 300")),
+            },
+            log: log(self.log)?,
+            data_dir: defaults.data_dir,
+        })
+    }
+}
+
+fn value(key: &'static str, value: impl ToString, expected: impl Into<String>) -> ConfigError {
+    ConfigError::Value { key, value: value.to_string(), expected: expected.into() }
+}
+
+fn address(key: &'static str, text: Option<String>, default: SocketAddr) -> Result<SocketAddr, ConfigError> {
+    let Some(text) = text else { return Ok(default) };
+    text.parse().map_err(|_| value(key, text, "an address and port, such as 127.0.0.1:7443 or [::]:7443"))
+}
+
+fn names(names: Option<Vec<String>>, default: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    let Some(names) = names else { return Ok(default) };
+    for name in &names {
+        check_name(name).map_err(|()| value("names", name, "host names and addresses without port"))?;
+    }
+    Ok(names)
+}
+
+/// A DNS name or an IP address, as certificates hold them.
+fn check_name(name: &str) -> Result<(), ()> {
+    rustls_pki_types::ServerName::try_from(name).map(drop).map_err(drop)
+}
+
+fn trust_domain(text: Option<String>, default: String) -> Result<String, ConfigError> {
+    let Some(text) = text else { return Ok(default) };
+    check_trust_domain(&text)
+        .map_err(|()| value("trust_domain", &text, "1 to 255 of a-z, 0-9, '.', '-' and '_' (SPIFFE-ID, section 2.1)"))?;
+    Ok(text)
+}
+
+/// SPIFFE-ID, section 2.1.
+fn check_trust_domain(text: &str) -> Result<(), ()> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b);
+    if text.is_empty() || text.len() > 255 || !text.bytes().all(fits) { Err(()) } else { Ok(()) }
+}
+
+fn staleness(key: &'static str, seconds: Option<u64>, default: Duration) -> Result<Duration, ConfigError> {
+    match seconds {
+        None => Ok(default),
+        Some(seconds) if (1..=MAX_STALENESS.as_secs()).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+        Some(seconds) => Err(value(key, seconds, staleness_range())),
+    }
+}
+
+fn count(key: &'static str, number: Option<u64>, default: u32) -> Result<u32, ConfigError> {
+    match number {
+        None => Ok(default),
+        Some(number) => match u32::try_from(number) {
+            Ok(number @ 1..=100_000) => Ok(number),
+            _ => Err(value(key, number, "1 to 100000")),
+        },
+    }
+}
+
+fn log(raw: RawLog) -> Result<LogConfig, ConfigError> {
+    let mut log = LogConfig::default();
+    if let Some(format) = raw.format {
+        log.format = format.parse().map_err(|()| value("log.format", format, "text or json"))?;
+    }
+    if let Some(level) = raw.level {
+        let parsed = tracing_subscriber::EnvFilter::builder().parse(&level);
+        parsed.map_err(|error| value("log.level", &level, format!("error, warn, info, debug, trace, or directives ({error})")))?;
+        log.level = level;
+    }
+    Ok(log)
+}

@@ -1,0 +1,121 @@
+//! Edges: which there are, what they hold, and how one is let in or banned.
+
+use std::{sync::Arc, time::Duration};
+
+use nla_domain::{error::ErrorKind, id::EdgeId, join::JoinToken};
+use nla_proto::{convert, failure::Failure, v1};
+use tonic::{Request, Response, Status};
+
+use super::{
+    Context,
+    change::{Change, parse, room, text},
+    tokens::bounded,
+    view,
+};
+use crate::store::{Draft, EdgeRecord, JoinRecord, RecordKey, Revocation, State, Stored};
+
+/// Long enough to start a machine by hand, too short to lie about.
+const DEFAULT_JOIN_LIFETIME: Duration = Duration::from_secs(600);
+const MAX_JOIN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// Edges of one control plane, banned ones included; lists have no pages.
+const MAX_EDGES: usize = 10_000;
+/// Join tokens that are kept at one time.
+const MAX_JOINS: usize = 10_000;
+
+/// The service.
+#[derive(Debug)]
+pub(super) struct Edges(pub(super) Arc<Context>);
+
+#[tonic::async_trait]
+impl v1::edges_server::Edges for Edges {
+    async fn list(&self, _request: Request<v1::ListEdgesRequest>) -> Result<Response<v1::ListEdgesResponse>, Status> {
+        let state = self.0.store.state();
+        let edges = state.edges.values().map(|stored| self.view(stored)).collect();
+        Ok(Response::new(v1::ListEdgesResponse { edges }))
+    }
+
+    async fn create_join_token(
+        &self,
+        request: Request<v1::CreateJoinTokenRequest>,
+    ) -> Result<Response<v1::CreateJoinTokenResponse>, Status> {
+        let (change, request) = Change::of(request, "/nla.v1.Edges/CreateJoinToken", |r| &r.idempotency_key)?;
+        let edge: EdgeId = parse("edge_id", &request.edge_id)?;
+        let lifetime = request.lifetime.as_ref();
+        let lifetime = bounded("lifetime", lifetime, DEFAULT_JOIN_LIFETIME, Duration::from_secs(1), MAX_JOIN_LIFETIME)?;
+        let pin = self.0.authority.pin();
+        let answer = change.commit(&self.0.store, move |draft, recorder| {
+            check_name_is_free(draft.state(), &edge)?;
+            forget_ended_joins(draft);
+            room("edges", draft.state().edges.len(), MAX_EDGES)?;
+            room("join tokens", draft.state().joins.len(), MAX_JOINS)?;
+            let token =
+                JoinToken::generate(pin).map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))?;
+            let expires_at = draft.now().plus(lifetime);
+            let after = serde_json::json!({ "join_token_expires_at": expires_at.to_string() });
+            recorder.record(draft, format!("edge/{edge}"), None, Some(after));
+            draft.put(JoinRecord { verifier: token.verifier(), edge, expires_at, spent_at: None });
+            Ok(v1::CreateJoinTokenResponse {
+                join_token: token.to_text().expose().to_owned(),
+                expires_at: Some(convert::timestamp(expires_at)),
+            })
+        });
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn revoke(&self, request: Request<v1::RevokeEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
+        let (change, request) = Change::of(request, "/nla.v1.Edges/Revoke", |r| &r.idempotency_key)?;
+        let id: EdgeId = parse("id", &request.id)?;
+        text("reason", &request.reason, 0, 500)?;
+        let reason = request.reason;
+        let answer = change.commit(&self.0.store, move |draft, recorder| {
+            let missing = || Failure::not_found("edge", id.as_str()).with_field("id");
+            let before = Arc::clone(draft.state().edges.get(&id).ok_or_else(missing)?);
+            if before.value.revoked.is_some() {
+                return Ok(view::edge(&before));
+            }
+            let mut record = before.value.clone();
+            record.revoked = Some(Revocation { at: draft.now(), by: draft.actor().to_owned(), reason: reason.clone() });
+            let (old, new) = (view::edge_json(&before.value), view::edge_json(&record));
+            recorder.record_why(draft, format!("edge/{id}"), Some(old), Some(new), &reason);
+            let meta = draft.put(record.clone());
+            Ok(view::edge(&Stored { value: record, meta }))
+        });
+        Ok(Response::new(answer.await?))
+    }
+}
+
+impl Edges {
+    fn view(&self, stored: &Stored<EdgeRecord>) -> v1::EdgeView {
+        let mut view = view::edge(stored);
+        if let Some(connected) = self.0.sync.registry.get(&stored.value.id) {
+            let status = connected.status();
+            view.connected = true;
+            view.acknowledged_revision = status.acknowledged.0;
+            view.version = status.version;
+            view.mcp_url = status.mcp_url;
+            view.address = status.address;
+            view.usage = status.usage;
+            view.refused_items = status.refused;
+        }
+        view
+    }
+}
+
+/// A banned name stays banned: certificates that were issued under it may
+/// still be valid and must not work again because somebody reused the name.
+pub(super) fn check_name_is_free(state: &State, edge: &EdgeId) -> Result<(), Failure> {
+    if state.edges.get(edge).is_some_and(|edge| edge.value.revoked.is_some()) {
+        let message = format!("the edge {edge} was revoked: join under another name");
+        return Err(Failure::new(ErrorKind::FailedPrecondition, message).with_field("edge_id"));
+    }
+    Ok(())
+}
+
+fn forget_ended_joins(draft: &mut Draft<'_>) {
+    let now = draft.now();
+    let ended = draft.state().joins.values().filter(|join| join.value.expires_at <= now);
+    let keys: Vec<RecordKey> = ended.map(|join| RecordKey::Join(*join.value.verifier.as_bytes())).collect();
+    for key in keys {
+        draft.remove(&key);
+    }
+}

@@ -1,0 +1,101 @@
+//! Operators: who may administer, and how much.
+
+use std::{sync::Arc, time::Duration};
+
+use nla_domain::{clock::Timestamp, error::ErrorKind, id::OperatorName, operator::Level};
+use nla_proto::{convert, failure::Failure, v1};
+use tonic::{Request, Response, Status};
+
+use super::{
+    Context,
+    change::{Change, parse, room},
+    tokens::bounded,
+    view,
+};
+use crate::store::{OperatorRecord, Revocation, State};
+
+/// As long as a token.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
+const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Operators of one control plane; lists have no pages.
+const MAX_OPERATORS: usize = 1_000;
+
+/// The service.
+#[derive(Debug)]
+pub(super) struct Operators(pub(super) Arc<Context>);
+
+#[tonic::async_trait]
+impl v1::operators_server::Operators for Operators {
+    async fn create(
+        &self,
+        request: Request<v1::CreateOperatorRequest>,
+    ) -> Result<Response<v1::CreateOperatorResponse>, Status> {
+        let (change, request) = Change::of(request, "/nla.v1.Operators/Create", |r| &r.idempotency_key)?;
+        let name: OperatorName = parse("name", &request.name)?;
+        let level: Level = convert::from_level("level", request.level).map_err(Failure::from)?;
+        let minimum = Duration::from_secs(60);
+        let lifetime = bounded("lifetime", request.lifetime.as_ref(), DEFAULT_LIFETIME, minimum, MAX_LIFETIME)?;
+        let authority = Arc::clone(&self.0.authority);
+        let answer = change.commit(&self.0.store, move |draft, recorder| {
+            if draft.state().operators.contains_key(&name) {
+                let message = format!("the operator {name} exists or existed: choose another name");
+                return Err(Failure::new(ErrorKind::Conflict, message).with_field("name"));
+            }
+            room("operators", draft.state().operators.len(), MAX_OPERATORS)?;
+            let issued = authority.issue_operator(&request.csr_pem, &name, draft.now(), lifetime)?;
+            let record = OperatorRecord { name, level, certificate: issued.record, revoked: None };
+            recorder.record(draft, format!("operator/{}", record.name), None, Some(view::operator_json(&record)));
+            let meta = draft.put(record.clone());
+            Ok(v1::CreateOperatorResponse {
+                operator: Some(view::operator(&record, &meta)),
+                certificate_pem: issued.certificate_pem,
+                ca_bundle_pem: authority.certificate_pem(),
+            })
+        });
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn list(
+        &self,
+        _request: Request<v1::ListOperatorsRequest>,
+    ) -> Result<Response<v1::ListOperatorsResponse>, Status> {
+        let state = self.0.store.state();
+        let operators = state.operators.values().map(|stored| view::operator(&stored.value, &stored.meta)).collect();
+        Ok(Response::new(v1::ListOperatorsResponse { operators }))
+    }
+
+    async fn revoke(&self, request: Request<v1::RevokeOperatorRequest>) -> Result<Response<v1::OperatorView>, Status> {
+        let (change, request) = Change::of(request, "/nla.v1.Operators/Revoke", |r| &r.idempotency_key)?;
+        let name: OperatorName = parse("name", &request.name)?;
+        let answer = change.commit(&self.0.store, move |draft, recorder| {
+            let missing = || Failure::not_found("operator", name.as_str()).with_field("name");
+            let before = Arc::clone(draft.state().operators.get(&name).ok_or_else(missing)?);
+            if before.value.revoked.is_some() {
+                return Ok(view::operator(&before.value, &before.meta));
+            }
+            keep_one_admin(draft.state(), &name, draft.now())?;
+            let mut record = before.value.clone();
+            let by = draft.actor().to_owned();
+            record.revoked = Some(Revocation { at: draft.now(), by, reason: String::new() });
+            let (old, new) = (view::operator_json(&before.value), view::operator_json(&record));
+            recorder.record(draft, format!("operator/{name}"), Some(old), Some(new));
+            let meta = draft.put(record.clone());
+            Ok(view::operator(&record, &meta))
+        });
+        Ok(Response::new(answer.await?))
+    }
+}
+
+/// Without an admin nobody could ever make one again.
+fn keep_one_admin(state: &State, leaving: &OperatorName, now: Timestamp) -> Result<(), Failure> {
+    let is_admin = |record: &OperatorRecord| {
+        record.level == Level::Admin && record.revoked.is_none() && record.certificate.not_after > now
+    };
+    let leaves_admin = state.operators.get(leaving).is_some_and(|operator| is_admin(&operator.value));
+    let others = state.operators.values().any(|other| other.value.name != *leaving && is_admin(&other.value));
+    if leaves_admin && !others {
+        let message = format!("{leaving} is the last admin: create another one first");
+        return Err(Failure::new(ErrorKind::FailedPrecondition, message).with_field("name"));
+    }
+    Ok(())
+}

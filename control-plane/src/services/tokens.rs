@@ -1,0 +1,317 @@
+//! Tokens: made, listed, revoked, rotated. The secret is shown in the answer
+//! that makes a token and is kept nowhere but, encrypted, with the answer to
+//! its idempotency key.
+
+use std::{sync::Arc, time::Duration};
+
+use nla_domain::{
+    error::ErrorKind,
+    id::{DatabaseName, Revision, RoleName, TokenId},
+    token::{DEFAULT_LIFETIME, Staleness, Token, TokenLimits, TokenText},
+};
+use nla_proto::{
+    convert::{self, ConvertError, LimitsOrDefault},
+    failure::Failure,
+    v1,
+};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use super::{
+    Context,
+    change::{Change, Recorder, parse, text},
+    view,
+};
+use crate::store::{Draft, Meta, Revocation, State, Stored, TokenRecord};
+
+/// A token that outlives a year is forgotten before it ends.
+const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Overlap of a rotation: agents pick up a new token within days, or never.
+const MAX_OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Connected edges answer in milliseconds; one that does not is shown as such.
+const DEFAULT_WAIT: Duration = Duration::from_secs(5);
+const MAX_WAIT: Duration = Duration::from_secs(60);
+/// Tokens in one list; it has no pages.
+const MAX_LISTED: usize = 10_000;
+/// Names in one token.
+const MAX_NAMES: usize = 100;
+
+/// The service.
+#[derive(Debug)]
+pub(super) struct Tokens(pub(super) Arc<Context>);
+
+/// What a new token may do, read from a request.
+struct Grants {
+    owner: String,
+    purpose: String,
+    roles: Vec<RoleName>,
+    databases: Vec<DatabaseName>,
+    lifetime: Duration,
+    allowed_cidrs: Vec<ipnet::IpNet>,
+    staleness: Staleness,
+    limits: TokenLimits,
+}
+
+#[tonic::async_trait]
+impl v1::tokens_server::Tokens for Tokens {
+    async fn create(
+        &self,
+        request: Request<v1::CreateTokenRequest>,
+    ) -> Result<Response<v1::CreateTokenResponse>, Status> {
+        let (change, request) = Change::of(request, "/nla.v1.Tokens/Create", |r| &r.idempotency_key)?;
+        let grants = grants(request)?;
+        let answer = change.commit(&self.0.store, move |draft, recorder| {
+            check_references(draft.state(), &grants.roles, &grants.databases)?;
+            let text = generate()?;
+            let record = TokenRecord {
+                token: Token {
+                    id: text.id(),
+                    verifier: text.verifier(&draft.state().settings.value.pepper),
+                    owner: grants.owner,
+                    roles: grants.roles,
+                    databases: grants.databases,
+                    expires_at: Some(draft.now().plus(grants.lifetime)),
+                    allowed_cidrs: grants.allowed_cidrs,
+                    staleness: grants.staleness,
+                    limits: grants.limits,
+                },
+                purpose: grants.purpose,
+                revoked: None,
+                predecessor: None,
+                successor: None,
+            };
+            let meta = put(draft, recorder, &record, None, "");
+            let token = Some(view::token(&record, &meta));
+            Ok(v1::CreateTokenResponse { token, token_text: text.expose().to_owned() })
+        });
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn list(&self, request: Request<v1::ListTokensRequest>) -> Result<Response<v1::ListTokensResponse>, Status> {
+        let request = request.into_inner();
+        let state = self.0.store.state();
+        let now = self.0.clock.now();
+        let wanted = |stored: &&Arc<Stored<TokenRecord>>| {
+            (request.include_ended || view::is_live(&stored.value, now))
+                && (request.owner.is_empty() || stored.value.token.owner == request.owner)
+        };
+        let found: Vec<_> = state.tokens.values().filter(wanted).take(MAX_LISTED + 1).collect();
+        if found.len() > MAX_LISTED {
+            let message = format!("there are more than {MAX_LISTED} such tokens: ask for those of one owner");
+            return Err(Failure::new(ErrorKind::FailedPrecondition, message).with_field("owner").into());
+        }
+        let tokens = found.into_iter().map(|stored| view::token(&stored.value, &stored.meta)).collect();
+        Ok(Response::new(v1::ListTokensResponse { tokens }))
+    }
+
+    async fn get(&self, request: Request<v1::GetTokenRequest>) -> Result<Response<v1::TokenView>, Status> {
+        let state = self.0.store.state();
+        let stored = find(&state, parse("id", &request.get_ref().id)?)?;
+        Ok(Response::new(view::token(&stored.value, &stored.meta)))
+    }
+
+    async fn revoke(
+        &self,
+        request: Request<v1::RevokeTokenRequest>,
+    ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
+        let (change, request) = Change::of(request, "/nla.v1.Tokens/Revoke", |r| &r.idempotency_key)?;
+        let id: TokenId = parse("id", &request.id)?;
+        text("reason", &request.reason, 0, 500)?;
+        let wait = bounded("wait", request.wait.as_ref(), DEFAULT_WAIT, Duration::ZERO, MAX_WAIT)?;
+        // Whoever connects later starts from a state without the token.
+        let edges = self.0.sync.registry.connected();
+        let begun = Instant::now();
+        let mut answer = change
+            .commit(&self.0.store, move |draft, recorder| revoke(draft, recorder, id, request.reason))
+            .await?;
+        let deadline = Instant::now() + wait;
+        let revision = Revision(answer.revision);
+        let applied = edges.iter().map(|edge| async move {
+            let after = edge.applied(revision, begun, deadline).await;
+            v1::EdgeApplied {
+                edge_id: edge.id.to_string(),
+                applied: after.is_some(),
+                after: after.map(convert::duration),
+            }
+        });
+        answer.edges = futures_util::future::join_all(applied).await;
+        Ok(Response::new(answer))
+    }
+
+    async fn rotate(
+        &self,
+        request: Request<v1::RotateTokenRequest>,
+    ) -> Result<Response<v1::RotateTokenResponse>, Status> {
+        let (change, request) = Change::of(request, "/nla.v1.Tokens/Rotate", |r| &r.idempotency_key)?;
+        let id: TokenId = parse("id", &request.id)?;
+        let overlap = bounded("overlap", request.overlap.as_ref(), Duration::ZERO, Duration::ZERO, MAX_OVERLAP)?;
+        let lifetime = lifetime(request.lifetime.as_ref())?;
+        let answer = change.commit(&self.0.store, move |draft, recorder| {
+            rotate(draft, recorder, id, overlap, lifetime, request.expected_revision)
+        });
+        Ok(Response::new(answer.await?))
+    }
+}
+
+fn grants(request: v1::CreateTokenRequest) -> Result<Grants, Failure> {
+    text("owner", &request.owner, 1, 200)?;
+    text("purpose", &request.purpose, 1, 200)?;
+    if request.roles.is_empty() {
+        return Err(Failure::invalid("roles", "name at least one role: without one a token can do nothing"));
+    }
+    Ok(Grants {
+        owner: request.owner,
+        purpose: request.purpose,
+        roles: all("roles", &request.roles)?,
+        databases: all("databases", &request.databases)?,
+        lifetime: lifetime(request.lifetime.as_ref())?,
+        allowed_cidrs: all("allowed_cidrs", &request.allowed_cidrs)?,
+        staleness: match v1::Staleness::try_from(request.staleness) {
+            Ok(v1::Staleness::Unspecified) => Staleness::default(),
+            _ => convert::from_staleness("staleness", request.staleness)?,
+        },
+        limits: LimitsOrDefault::try_from(request.limits)?.0,
+    })
+}
+
+/// Parses a list without repetitions.
+fn all<T>(field: &str, texts: &[String]) -> Result<Vec<T>, Failure>
+where
+    T: std::str::FromStr<Err: std::fmt::Display> + PartialEq,
+{
+    if texts.len() > MAX_NAMES {
+        return Err(Failure::invalid(field, format!("{field} may have at most {MAX_NAMES} entries")));
+    }
+    let mut found = Vec::with_capacity(texts.len());
+    for (at, text) in texts.iter().enumerate() {
+        let value = parse(&format!("{field}[{at}]"), text)?;
+        if !found.contains(&value) {
+            found.push(value);
+        }
+    }
+    Ok(found)
+}
+
+fn lifetime(asked: Option<&prost_types::Duration>) -> Result<Duration, Failure> {
+    bounded("lifetime", asked, DEFAULT_LIFETIME, Duration::from_secs(1), MAX_LIFETIME)
+}
+
+/// A duration within bounds.
+pub(super) fn bounded(
+    field: &'static str,
+    asked: Option<&prost_types::Duration>,
+    default: Duration,
+    min: Duration,
+    max: Duration,
+) -> Result<Duration, Failure> {
+    let value = match asked {
+        None => default,
+        Some(asked) => convert::from_duration(field, asked)?,
+    };
+    if value < min || value > max {
+        let range = format!("must be {} to {} seconds", min.as_secs(), max.as_secs());
+        return Err(ConvertError::new(field, range).into());
+    }
+    Ok(value)
+}
+
+fn generate() -> Result<TokenText, Failure> {
+    TokenText::generate().map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))
+}
+
+fn check_references(state: &State, roles: &[RoleName], databases: &[DatabaseName]) -> Result<(), Failure> {
+    for role in roles {
+        if !state.roles.contains_key(role) {
+            return Err(Failure::not_found("role", role.as_str()).with_field("roles"));
+        }
+    }
+    for database in databases {
+        if !state.databases.contains_key(database) {
+            return Err(Failure::not_found("database", database.as_str()).with_field("databases"));
+        }
+        let opened = |role: &RoleName| state.roles.get(role).is_some_and(|role| role.value.opens(database));
+        if !roles.iter().any(opened) {
+            let message = format!("none of the token's roles opens the database {database}");
+            return Err(Failure::invalid("databases", message));
+        }
+    }
+    Ok(())
+}
+
+fn find(state: &State, id: TokenId) -> Result<&Arc<Stored<TokenRecord>>, Failure> {
+    state.tokens.get(&id).ok_or_else(|| Failure::not_found("token", id.as_str()).with_field("id"))
+}
+
+fn put(
+    draft: &mut Draft<'_>,
+    recorder: &Recorder,
+    record: &TokenRecord,
+    before: Option<&TokenRecord>,
+    reason: &str,
+) -> Meta {
+    let object = format!("token/{}", record.token.id);
+    recorder.record_why(draft, object, before.map(view::token_json), Some(view::token_json(record)), reason);
+    draft.put(record.clone())
+}
+
+fn revoke(
+    draft: &mut Draft<'_>,
+    recorder: &Recorder,
+    id: TokenId,
+    reason: String,
+) -> Result<v1::RevokeTokenResponse, Failure> {
+    let stored = Arc::clone(find(draft.state(), id)?);
+    let mut record = stored.value.clone();
+    if record.revoked.is_some() {
+        // Revoking twice is what a person in a hurry does: the answer is the same.
+        let token = Some(view::token(&record, &stored.meta));
+        return Ok(v1::RevokeTokenResponse { token, revision: stored.meta.revision.0, edges: vec![] });
+    }
+    record.revoked = Some(Revocation { at: draft.now(), by: draft.actor().to_owned(), reason: reason.clone() });
+    let meta = put(draft, recorder, &record, Some(&stored.value), &reason);
+    Ok(v1::RevokeTokenResponse { token: Some(view::token(&record, &meta)), revision: meta.revision.0, edges: vec![] })
+}
+
+fn rotate(
+    draft: &mut Draft<'_>,
+    recorder: &Recorder,
+    id: TokenId,
+    overlap: Duration,
+    lifetime: Duration,
+    expected_revision: u64,
+) -> Result<v1::RotateTokenResponse, Failure> {
+    let stored = Arc::clone(find(draft.state(), id)?);
+    draft.expect_revision(&crate::store::RecordKey::Token(id), expected_revision)?;
+    let now = draft.now();
+    if !view::is_live(&stored.value, now) {
+        let message = "the token has ended, so that there is nothing to hand over: create a new one";
+        return Err(Failure::new(ErrorKind::FailedPrecondition, message).with_field("id"));
+    }
+    if let Some(successor) = stored.value.successor {
+        let message = format!("the token was rotated before: rotate its successor {successor}");
+        return Err(Failure::new(ErrorKind::FailedPrecondition, message).with_field("id"));
+    }
+    let text = generate()?;
+    let mut next = stored.value.clone();
+    next.token.id = text.id();
+    next.token.verifier = text.verifier(&draft.state().settings.value.pepper);
+    next.token.expires_at = Some(now.plus(lifetime));
+    next.predecessor = Some(id);
+    let mut old = stored.value.clone();
+    old.successor = Some(text.id());
+    if overlap.is_zero() {
+        // Revoked rather than expired: a tombstone holds whatever a clock says.
+        let by = draft.actor().to_owned();
+        old.revoked = Some(Revocation { at: now, by, reason: "rotated without overlap".to_owned() });
+    } else {
+        let end = now.plus(overlap);
+        old.token.expires_at = Some(old.token.expires_at.map_or(end, |earlier| earlier.min(end)));
+    }
+    let old_meta = put(draft, recorder, &old, Some(&stored.value), "");
+    let meta = put(draft, recorder, &next, None, "");
+    Ok(v1::RotateTokenResponse {
+        token: Some(view::token(&next, &meta)),
+        token_text: text.expose().to_owned(),
+        predecessor: Some(view::token(&old, &old_meta)),
+    })
+}

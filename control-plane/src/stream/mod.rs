@@ -1,0 +1,15 @@
+//! What edges follow: the published state ([`published`]), who follows it
+//! ([`registry`]) and one stream to one edge ([`session`]). The state is
+//! encoded once per revision, and a slow or dead edge delays nobody else.
+
+mod encode;
+mod probe;
+mod published;
+mod publisher;
+mod registry;
+mod session;
+
+pub(crate) use published::Published;
+pub(crate) use publisher::Publisher;
+pub(crate) use registry::Registry;
+pub(crate) use session::{Session, SyncContext};

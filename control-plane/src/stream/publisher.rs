@@ -1,0 +1,112 @@
+//! Makes the newest state available to all sessions, encoded once. The watch
+//! holds the newest revision only, so that a session that is behind skips what
+//! lies in between, and no session can hold up the publisher.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use nla_domain::{
+    id::{EdgeId, Revision},
+    snapshot::Digest,
+};
+use nla_proto::v1;
+use tokio::sync::watch;
+
+use super::{Published, encode};
+use crate::store::Store;
+
+/// Revisions whose digests are remembered, to notice at once that an edge
+/// holds something else.
+const REMEMBERED_DIGESTS: usize = 4_096;
+
+/// The published state.
+#[derive(Debug, Clone)]
+pub(crate) struct Publisher {
+    store: Store,
+    newest: watch::Sender<Arc<Published>>,
+    digests: Arc<Mutex<VecDeque<(Revision, Digest)>>>,
+}
+
+impl Publisher {
+    /// Publishes the store's present state; [`Publisher::run`] follows it.
+    pub(crate) fn new(store: Store) -> Self {
+        let published = encode::publish(&store.state(), None);
+        let digests = VecDeque::from([(published.revision, published.digest)]);
+        Self { store, newest: watch::Sender::new(Arc::new(published)), digests: Arc::new(Mutex::new(digests)) }
+    }
+
+    /// Publishes each new state, for ever. If it fails, edges would follow a
+    /// state that is not the store's: the program must end.
+    pub(crate) async fn run(self) -> Result<Infallible, PublisherFailed> {
+        let mut revisions = self.store.revisions();
+        loop {
+            let current = *revisions.borrow_and_update();
+            let previous = Arc::clone(&self.newest.borrow());
+            if previous.revision != current {
+                let state = self.store.state();
+                // Encoding many items takes milliseconds, which heartbeats must not feel.
+                let published = tokio::task::spawn_blocking(move || encode::publish(&state, Some(&previous)))
+                    .await
+                    .map_err(|_| PublisherFailed)?;
+                self.remember(&published);
+                self.newest.send_replace(Arc::new(published));
+            }
+            revisions.changed().await.map_err(|_| PublisherFailed)?;
+        }
+    }
+
+    fn remember(&self, published: &Published) {
+        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        if digests.len() == REMEMBERED_DIGESTS {
+            digests.pop_front();
+        }
+        digests.push_back((published.revision, published.digest));
+    }
+
+    /// The newest state and its successors.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Published>> {
+        self.newest.subscribe()
+    }
+
+    /// False for an edge that was banned or never enrolled.
+    pub(super) fn may_follow(&self, edge: &EdgeId) -> bool {
+        self.store.state().edges.get(edge).is_some_and(|edge| edge.value.revoked.is_none())
+    }
+
+    /// The step from the revision that an edge holds to `current`. `held` is
+    /// that state where it is still at hand, `digest` what the edge says of it.
+    /// `None` means that the edge needs everything.
+    pub(super) fn resume(
+        &self,
+        current: &Published,
+        from: Revision,
+        digest: Option<Digest>,
+        held: Option<&Published>,
+    ) -> Option<v1::Delta> {
+        if let Some(known) = self.digest_at(from)
+            && digest != Some(known)
+        {
+            return None;
+        }
+        let mut changed = self.store.changes(from, current.revision)?;
+        let lapsed = current.lapsed().iter().filter(|key| held.is_none_or(|held| held.item(key).is_some()));
+        changed.extend(lapsed.cloned());
+        changed.sort_unstable();
+        changed.dedup();
+        current.delta(from, changed)
+    }
+
+    fn digest_at(&self, revision: Revision) -> Option<Digest> {
+        let digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = digests.binary_search_by_key(&revision, |(revision, _)| *revision).ok()?;
+        Some(digests[at].1)
+    }
+}
+
+/// The publisher cannot go on.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the store's changes cannot be published any more")]
+pub(crate) struct PublisherFailed;

@@ -1,0 +1,308 @@
+//! One stream to one edge: its Hello, then a delta or a whole snapshot, then
+//! deltas, heartbeats and probes until one side ends it. The order on the
+//! stream is the order of revisions, and nothing that an edge does or leaves
+//! undone is felt by another session.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use nla_domain::{
+    error::ErrorKind,
+    id::{EdgeId, Revision},
+    snapshot::Digest,
+};
+use nla_proto::{
+    failure::Failure,
+    v1::{self, control_message::Message as ToEdge, edge_message::Message as FromEdge},
+};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    time::{Interval, MissedTickBehavior, interval, timeout},
+};
+use tokio_stream::{Stream, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::{
+    Published, Publisher, Registry,
+    registry::{Connected, Membership},
+};
+
+/// Bookmark and sign of life; an edge's staleness bounds are multiples of it.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// An edge that opens a stream and says nothing is dropped.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// An edge that takes nothing for so long is gone; it resumes when it is back.
+const SEND_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time to hand a last word to an edge that may not be reading.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Whole snapshots that one stream may ask for by wrong digests. An edge that
+/// still differs then computes digests in another way.
+const MAX_RESYNCS: u32 = 3;
+
+/// What all sessions share.
+#[derive(Debug)]
+pub(crate) struct SyncContext {
+    pub(crate) publisher: Publisher,
+    pub(crate) registry: Arc<Registry>,
+    /// Caps whole snapshots under way.
+    pub(crate) snapshots: Semaphore,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) context: Arc<SyncContext>,
+    pub(crate) edge: EdgeId,
+    pub(crate) remote: SocketAddr,
+    /// Bounded: what does not fit waits here and coalesces.
+    pub(crate) out: mpsc::Sender<Result<v1::ControlMessage, Status>>,
+}
+
+/// Why a session ended.
+#[derive(Debug)]
+enum End {
+    /// The edge closed it or cannot be reached.
+    Gone,
+    /// The edge takes no messages.
+    Slow,
+    /// Another connection of the same edge took over.
+    Replaced,
+    /// The edge was banned.
+    Revoked,
+    /// The control plane stops.
+    Shutdown,
+    /// The edge breaks the protocol or there is no room for it.
+    Refused(Failure),
+}
+
+fn protocol(message: &str) -> End {
+    End::Refused(Failure::new(ErrorKind::InvalidArgument, message))
+}
+
+impl Session {
+    /// Serves the stream to its end.
+    pub(crate) async fn run(self, inbound: impl Stream<Item = Result<v1::EdgeMessage, Status>> + Unpin) {
+        let end = self.serve(inbound).await;
+        let last = match &end {
+            Err(End::Gone | End::Slow) | Ok(()) => None,
+            Err(End::Replaced) => Some(Err(Failure::new(
+                ErrorKind::Conflict,
+                "another connection of this edge has taken over: does a second edge use the same certificate?",
+            )
+            .into())),
+            Err(End::Revoked) => {
+                let message = ToEdge::Revoked(v1::Revoked { reason: "an operator has revoked this edge".to_owned() });
+                Some(Ok(v1::ControlMessage { message: Some(message) }))
+            }
+            Err(End::Shutdown) => {
+                let failure = Failure::new(ErrorKind::Unavailable, "the control plane is shutting down: connect again");
+                Some(Err(failure.into()))
+            }
+            Err(End::Refused(failure)) => Some(Err(failure.clone().into())),
+        };
+        if let Some(last) = last {
+            let _ = timeout(FAREWELL_TIMEOUT, self.out.send(last)).await;
+        }
+        tracing::info!(edge = %self.edge, remote = %self.remote, end = ?end.err(), "edge disconnected");
+    }
+
+    async fn serve(&self, mut inbound: impl Stream<Item = Result<v1::EdgeMessage, Status>> + Unpin) -> Result<(), End> {
+        let hello = tokio::select! {
+            first = timeout(HELLO_TIMEOUT, inbound.next()) => first,
+            () = self.context.shutdown.cancelled() => return Err(End::Shutdown),
+        };
+        let hello = match hello {
+            Ok(Some(Ok(v1::EdgeMessage { message: Some(FromEdge::Hello(hello)) }))) => hello,
+            Ok(Some(Ok(_))) => return Err(protocol("the first message on the stream must be Hello")),
+            Ok(Some(Err(_)) | None) => return Err(End::Gone),
+            Err(_) => return Err(protocol("no Hello came in time")),
+        };
+        let entered = self.context.registry.enter(self.edge.clone(), self.remote, &hello);
+        let (member, inbox) = entered
+            .map_err(|full| End::Refused(Failure::new(ErrorKind::Overloaded, full.to_string())))?;
+        tracing::info!(edge = %self.edge, remote = %self.remote, boot = member.boot_id(), revision = hello.revision, "edge connected");
+        let published = self.context.publisher.subscribe();
+        let mut ticks = interval(HEARTBEAT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut following = Following { session: self, member, published, held: None, resyncs: 0 };
+        following.start(&hello).await?;
+        following.follow(&mut inbound, inbox, &mut ticks).await
+    }
+}
+
+/// A session after its Hello.
+struct Following<'a> {
+    session: &'a Session,
+    member: Membership,
+    published: watch::Receiver<Arc<Published>>,
+    /// What the edge holds once it has read all that was sent.
+    held: Option<Arc<Published>>,
+    resyncs: u32,
+}
+
+impl Following<'_> {
+    /// Answers the Hello. An edge of another epoch, of an unknown revision or
+    /// with other content gets everything.
+    async fn start(&mut self, hello: &v1::Hello) -> Result<(), End> {
+        self.check_ban()?;
+        let current = Arc::clone(&self.published.borrow_and_update());
+        let same_life = hello.epoch == current.epoch.0 && hello.revision > 0;
+        if same_life && hello.revision <= current.revision.0 {
+            let held = Revision(hello.revision);
+            let digest = Digest::from_slice(&hello.digest);
+            if let Some(delta) = self.session.context.publisher.resume(&current, held, digest, None) {
+                return self.send_delta(delta, current).await;
+            }
+        } else if same_life {
+            tracing::warn!(
+                edge = %self.member.id, edge_revision = hello.revision, revision = %current.revision,
+                "the edge has seen a later revision than this store holds: was an old copy of the data folder put back?"
+            );
+        }
+        self.send_snapshot(current).await
+    }
+
+    async fn follow(
+        &mut self,
+        inbound: &mut (impl Stream<Item = Result<v1::EdgeMessage, Status>> + Unpin),
+        mut inbox: mpsc::Receiver<v1::ControlMessage>,
+        ticks: &mut Interval,
+    ) -> Result<(), End> {
+        loop {
+            tokio::select! {
+                () = self.session.context.shutdown.cancelled() => return Err(End::Shutdown),
+                () = self.member.replaced() => return Err(End::Replaced),
+                () = self.session.out.closed() => return Err(End::Gone),
+                changed = self.published.changed() => {
+                    changed.map_err(|_| End::Shutdown)?;
+                    self.catch_up().await?;
+                }
+                _ = ticks.tick() => self.heartbeat().await?,
+                Some(command) = inbox.recv() => self.send(command).await?,
+                message = inbound.next() => match message {
+                    Some(Ok(message)) => self.receive(message).await?,
+                    Some(Err(_)) | None => return Err(End::Gone),
+                },
+            }
+        }
+    }
+
+    /// Brings the edge from what it holds to the newest state, however many
+    /// revisions lie in between.
+    async fn catch_up(&mut self) -> Result<(), End> {
+        self.check_ban()?;
+        let current = Arc::clone(&self.published.borrow_and_update());
+        let Some(held) = &self.held else { return self.send_snapshot(current).await };
+        if held.revision == current.revision {
+            return Ok(());
+        }
+        let delta = self.session.context.publisher.resume(&current, held.revision, Some(held.digest), Some(held));
+        match delta {
+            Some(delta) if held.epoch == current.epoch => self.send_delta(delta, current).await,
+            _ => self.send_snapshot(current).await,
+        }
+    }
+
+    async fn heartbeat(&mut self) -> Result<(), End> {
+        match &self.held {
+            Some(held) => {
+                let heartbeat = held.heartbeat();
+                self.send_message(ToEdge::Heartbeat(heartbeat)).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn receive(&mut self, message: v1::EdgeMessage) -> Result<(), End> {
+        match message.message {
+            Some(FromEdge::Ack(ack)) => self.acknowledged(&ack).await,
+            Some(FromEdge::Nack(nack)) => {
+                tracing::warn!(edge = %self.member.id, revision = nack.revision, kind = nack.kind, "edge refused an item");
+                self.member.refuse(nack);
+                Ok(())
+            }
+            Some(FromEdge::Usage(usage)) => {
+                self.member.use_report(usage);
+                Ok(())
+            }
+            Some(FromEdge::ProbeResult(result)) => {
+                self.session.context.registry.probes.answer(&self.member.id, result);
+                Ok(())
+            }
+            Some(FromEdge::Hello(_)) => Err(protocol("a second Hello needs a new stream")),
+            // A later version's message that this one does not know.
+            None => Ok(()),
+        }
+    }
+
+    async fn acknowledged(&mut self, ack: &v1::Ack) -> Result<(), End> {
+        let Some(held) = &self.held else { return Err(protocol("an acknowledgement before anything was sent")) };
+        if ack.revision > held.revision.0 {
+            return Err(protocol("an acknowledgement of a revision that was not sent"));
+        }
+        if ack.revision == held.revision.0 && ack.digest != held.digest.0 {
+            self.resyncs += 1;
+            if self.resyncs > MAX_RESYNCS {
+                return Err(protocol("the edge's digest differs after whole snapshots"));
+            }
+            tracing::warn!(edge = %self.member.id, revision = ack.revision, "the edge's digest differs: sending everything");
+            let current = Arc::clone(&self.published.borrow_and_update());
+            return self.send_snapshot(current).await;
+        }
+        self.member.acknowledge(Revision(ack.revision));
+        Ok(())
+    }
+
+    async fn send_delta(&mut self, delta: v1::Delta, state: Arc<Published>) -> Result<(), End> {
+        for item in &delta.upserts {
+            self.member.forget_refusal(item.kind, &item.id);
+        }
+        for key in &delta.removals {
+            self.member.forget_refusal(key.kind, &key.id);
+        }
+        self.send_message(ToEdge::Delta(delta)).await?;
+        self.held = Some(state);
+        Ok(())
+    }
+
+    async fn send_snapshot(&mut self, state: Arc<Published>) -> Result<(), End> {
+        let session = self.session;
+        let _turn = tokio::select! {
+            turn = session.context.snapshots.acquire() => turn.map_err(|_| End::Shutdown)?,
+            () = session.context.shutdown.cancelled() => return Err(End::Shutdown),
+            () = self.member.replaced() => return Err(End::Replaced),
+            () = session.out.closed() => return Err(End::Gone),
+        };
+        self.member.forget_refusals();
+        for chunk in state.chunks() {
+            self.check_ban()?;
+            self.send_message(ToEdge::SnapshotChunk(v1::SnapshotChunk::clone(chunk))).await?;
+        }
+        self.send_message(ToEdge::SnapshotEnd(state.end())).await?;
+        self.held = Some(state);
+        Ok(())
+    }
+
+    fn check_ban(&self) -> Result<(), End> {
+        if self.session.context.publisher.may_follow(&self.member.id) { Ok(()) } else { Err(End::Revoked) }
+    }
+
+    async fn send_message(&self, message: ToEdge) -> Result<(), End> {
+        self.send(v1::ControlMessage { message: Some(message) }).await
+    }
+
+    async fn send(&self, message: v1::ControlMessage) -> Result<(), End> {
+        let member: &Connected = &self.member;
+        tokio::select! {
+            biased;
+            () = self.session.context.shutdown.cancelled() => Err(End::Shutdown),
+            () = member.replaced() => Err(End::Replaced),
+            sent = timeout(SEND_TIMEOUT, self.session.out.send(Ok(message))) => match sent {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(End::Gone),
+                Err(_) => Err(End::Slow),
+            },
+        }
+    }
+}

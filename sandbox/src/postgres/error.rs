@@ -17,7 +17,7 @@ pub enum PostgresError {
     },
     /// The server's account may not enter a folder that it needs.
     #[error(
-        "PostgreSQL runs as the account {account:?} (it refuses root), which may not enter {}; choose a folder below {} or open the way to this one (chmod o+x)",
+        "PostgreSQL runs as the account {account:?} (it refuses root), which may not enter {}; open the way (chmod o+x) or use another folder, for example one below {}",
         path.display(), std::env::temp_dir().display()
     )]
     Unreachable {

@@ -271,6 +271,7 @@ impl Prepared {
         let programs = Programs::find(options.program_folder.as_deref())?;
         let version = programs.version()?;
         let account = Account::choose()?;
+        account.check_reach(programs.folder())?;
         let layout = Layout::create(&options.folder, &account)?;
         let kept = layout.has_cluster();
         let password = match &options.seed {

@@ -38,6 +38,11 @@ impl Programs {
         Err(PostgresError::ProgramsMissing { searched: searched.join(", ") })
     }
 
+    /// The folder that holds them.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Path of one program.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)

@@ -17,6 +17,10 @@ use crate::{
 /// Between the two attempts: a control plane that restarts needs a moment.
 const RETRY_AFTER: Duration = Duration::from_millis(300);
 
+/// How much later than ours the deadline on the wire is. tonic watches that one
+/// on our side as well and reports it as a cancellation, which says less.
+const AFTER_DEADLINE: Duration = Duration::from_secs(1);
+
 /// Long lists come in one message; gRPC's own default of 4 MiB is too small.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
@@ -81,7 +85,7 @@ impl Session {
         let deadline = Instant::now() + self.timeout;
         let attempt = async || {
             let mut request = Request::new(request.clone());
-            request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+            request.set_timeout(deadline.saturating_duration_since(Instant::now()) + AFTER_DEADLINE);
             match tokio::time::timeout_at(deadline, rpc(self.channel.clone(), request)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(Status::deadline_exceeded(format!("no answer within {:?}", self.timeout))),

@@ -9,7 +9,7 @@ use nla_domain::{
     role::{SqlAudit, Tool},
 };
 
-fn one_of<T>(all: &'static [T], name: fn(T) -> &'static str) -> impl TypedValueParser<Value = T> + Clone
+fn one_of<T>(all: &'static [T], name: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
 where
     T: Copy + Send + Sync + 'static,
 {
@@ -23,26 +23,26 @@ where
 const SSL_MODES: [SslMode; 4] = [SslMode::Disable, SslMode::Require, SslMode::VerifyCa, SslMode::VerifyFull];
 
 /// Operator levels.
-pub(crate) fn level() -> impl TypedValueParser<Value = Level> + Clone {
+pub(crate) fn level() -> impl TypedValueParser<Value = Level> {
     one_of(&Level::ALL, Level::as_str)
 }
 
 /// Tools of an edge.
-pub(crate) fn tool() -> impl TypedValueParser<Value = Tool> + Clone {
+pub(crate) fn tool() -> impl TypedValueParser<Value = Tool> {
     one_of(&Tool::ALL, Tool::as_str)
 }
 
 /// How much of a statement the audit log keeps.
-pub(crate) fn sql_audit() -> impl TypedValueParser<Value = SqlAudit> + Clone {
+pub(crate) fn sql_audit() -> impl TypedValueParser<Value = SqlAudit> {
     one_of(&SqlAudit::ALL, SqlAudit::as_str)
 }
 
 /// TLS modes towards PostgreSQL.
-pub(crate) fn sslmode() -> impl TypedValueParser<Value = SslMode> + Clone {
+pub(crate) fn sslmode() -> impl TypedValueParser<Value = SslMode> {
     one_of(&SSL_MODES, SslMode::as_str)
 }
 
 /// How a call ended.
-pub(crate) fn outcome() -> impl TypedValueParser<Value = Outcome> + Clone {
+pub(crate) fn outcome() -> impl TypedValueParser<Value = Outcome> {
     one_of(&Outcome::ALL, Outcome::as_str)
 }

@@ -76,7 +76,8 @@ async fn a_server_that_never_answers_is_left_at_the_deadline() {
     let words = [&CREATE[..], &["--timeout", "200ms"]].concat();
     let ended = run(folder.path(), &words).await.expect(6);
     assert!(ended.err.contains("may have been made"), "{ended:?}");
-    assert_eq!(plan.keys.lock().unwrap().len(), 1);
+    // None when the machine was too busy to get as far as the call.
+    assert!(plan.keys.lock().unwrap().len() <= 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

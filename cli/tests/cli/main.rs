@@ -2,6 +2,8 @@
 //! misbehaves as planned (`awkward`), and against a real control plane (`flow`,
 //! and `operations`, which runs docs/operations.md).
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 mod awkward;
 mod control_plane;
 mod flow;

@@ -95,7 +95,8 @@ impl Authority {
     /// not belong together.
     pub fn from_record(record: &CaRecord) -> Result<Self, PkiError> {
         let unreadable = || PkiError::Authority(rcgen::Error::CouldNotParseCertificate);
-        let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(record.key_pkcs8.as_slice())).map_err(PkiError::Authority)?;
+        let key =
+            KeyPair::try_from(&PrivatePkcs8KeyDer::from(record.key_pkcs8.as_slice())).map_err(PkiError::Authority)?;
         let (_, parsed) = X509Certificate::from_der(&record.certificate_der).map_err(|_| unreadable())?;
         if parsed.public_key().raw != key.subject_public_key_info() {
             return Err(unreadable());
@@ -202,13 +203,7 @@ impl Authority {
         self.sign(params, &key)
     }
 
-    fn leaf(
-        &self,
-        peer: &Peer,
-        name: &str,
-        now: Timestamp,
-        lifetime: Duration,
-    ) -> Result<CertificateParams, PkiError> {
+    fn leaf(&self, peer: &Peer, name: &str, now: Timestamp, lifetime: Duration) -> Result<CertificateParams, PkiError> {
         let not_after = now.plus(lifetime);
         if not_after > self.not_after {
             return Err(PkiError::Expired);
@@ -268,7 +263,7 @@ fn date(at: Timestamp) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(at.as_micros().div_euclid(1_000_000)).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+pub(super) fn pem(label: &str, der: &[u8]) -> String {
     const LINE: usize = 64; // RFC 7468, section 2
     let text = STANDARD.encode(der);
     let lines = text.as_bytes().chunks(LINE).map(|line| std::str::from_utf8(line).expect("base64 is ASCII"));

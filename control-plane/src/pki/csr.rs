@@ -47,7 +47,9 @@ pub(super) fn public_key(pem: &str) -> Result<Vec<u8>, CsrError> {
     }
     let der = CertificateSigningRequestDer::from_pem_slice(pem.as_bytes()).map_err(|_| CsrError::Malformed)?;
     let (rest, request) = X509CertificationRequest::from_der(&der).map_err(|_| CsrError::Malformed)?;
-    if !rest.is_empty() {
+    // Bytes after the request, or a signature of no whole number of bytes, are
+    // not DER; the parser lets them pass.
+    if !rest.is_empty() || request.signature_value.unused_bits != 0 {
         return Err(CsrError::Malformed);
     }
     let info = &request.certification_request_info;

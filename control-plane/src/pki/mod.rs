@@ -47,3 +47,6 @@ impl From<PkiError> for nla_proto::failure::Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

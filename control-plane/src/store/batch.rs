@@ -262,7 +262,8 @@ impl<'a> Batch<'a> {
     /// Adds the head, which makes the writes one commit.
     pub(super) fn seal_head(&mut self) -> Result<(), NoRandomness> {
         self.head.commits += 1;
-        self.head.seals += 1;
+        // The head, and the mark after it.
+        self.head.seals += 2;
         let value = self.keyring.seal(Tree::Meta, HEAD_KEY, self.head.commits, &self.head.encode())?;
         self.writes.push(Write { tree: Tree::Meta, key: HEAD_KEY.to_vec(), value: Some(value) });
         Ok(())

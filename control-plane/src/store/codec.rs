@@ -223,7 +223,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Record, Meta), ConvertError> {
         updated_at: Timestamp::from_micros(meta.updated_at),
         created_by: meta.created_by,
     };
-    let body = envelope.body.ok_or_else(|| ConvertError::new("record", "is of a kind that this version does not know"))?;
+    let body =
+        envelope.body.ok_or_else(|| ConvertError::new("record", "is of a kind that this version does not know"))?;
     Ok((record(body)?, meta))
 }
 

@@ -2,9 +2,14 @@
 //! keys. It is read before the database is touched, so that a wrong key or a
 //! newer format is refused first. It is written last when a store is made, so
 //! that a store without it is known to be unfinished.
+//!
+//! ```text
+//! NLA store format 1\n | SHA-256 of the rest 32 | wrapped keys, protobuf
+//! ```
 
 use std::path::Path;
 
+use nla_domain::snapshot::Digest;
 use nla_proto::files::{self, FileError};
 use prost::Message;
 
@@ -15,37 +20,35 @@ use crate::crypto::WrappedKeys;
 pub(super) const FORMAT: u32 = 1;
 
 const NAME: &str = "header";
-const MAGIC: &[u8] = b"NLA store\n";
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct HeaderBody {
-    #[prost(uint32, tag = "1")]
-    format: u32,
-    #[prost(message, optional, tag = "2")]
-    keys: Option<WrappedKeys>,
-    /// Of the store that the header was made for; shown by tools.
-    #[prost(string, tag = "3")]
-    made_by: String,
-}
+const MAGIC: &[u8] = b"NLA store format ";
 
 pub(super) fn exists(dir: &Path) -> bool {
     dir.join(NAME).symlink_metadata().is_ok()
 }
 
-pub(super) fn write(dir: &Path, keys: WrappedKeys) -> Result<(), FileError> {
-    let made_by = format!("nla-control-plane {}", env!("CARGO_PKG_VERSION"));
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend(HeaderBody { format: FORMAT, keys: Some(keys), made_by }.encode_to_vec());
+pub(super) fn write(dir: &Path, keys: &WrappedKeys) -> Result<(), FileError> {
+    let body = keys.encode_to_vec();
+    let line = format!("{FORMAT}\n");
+    let bytes = [MAGIC, line.as_bytes(), &Digest::of(&body).0, &body].concat();
     files::write_private(&dir.join(NAME), &bytes)
 }
 
 pub(super) fn read(dir: &Path) -> Result<WrappedKeys, StoreError> {
     let path = dir.join(NAME);
     let bytes = files::read_private(&path)?;
-    let body = bytes.strip_prefix(MAGIC).and_then(|body| HeaderBody::decode(body).ok());
-    let Some(body) = body else { return Err(StoreError::Header { path }) };
-    if body.format != FORMAT {
-        return Err(StoreError::Format { found: body.format, supported: FORMAT });
+    let Some((found, rest)) = format(&bytes) else { return Err(StoreError::Header { path }) };
+    if found != FORMAT {
+        return Err(StoreError::Format { found, supported: FORMAT });
     }
-    body.keys.ok_or(StoreError::Header { path })
+    let keys = rest.split_at_checked(32).filter(|(sum, body)| Digest::of(body).0 == *sum);
+    let keys = keys.and_then(|(_, body)| WrappedKeys::decode(body).ok());
+    keys.ok_or(StoreError::Header { path })
+}
+
+/// The format's number and what follows its line.
+fn format(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let rest = bytes.strip_prefix(MAGIC)?;
+    let end = rest.iter().position(|byte| *byte == b'\n')?;
+    let number = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
+    Some((number, &rest[end + 1..]))
 }

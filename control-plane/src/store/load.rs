@@ -219,5 +219,6 @@ fn difference(present: Option<&Found>, name: &str, removed: bool) -> String {
 
 /// For [`audit`]: an event's body as the reader wants it.
 pub(super) fn event(bytes: &[u8]) -> Result<v1::AuditEvent, StoreError> {
-    v1::AuditEvent::decode(bytes).map_err(|error| StoreError::damaged(format!("an audit event cannot be read: {error}")))
+    v1::AuditEvent::decode(bytes)
+        .map_err(|error| StoreError::damaged(format!("an audit event cannot be read: {error}")))
 }

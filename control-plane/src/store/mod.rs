@@ -30,6 +30,7 @@ mod error;
 mod head;
 mod header;
 mod load;
+mod mark;
 mod once;
 mod open;
 mod record;

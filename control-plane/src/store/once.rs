@@ -9,7 +9,10 @@ use nla_proto::failure::Failure;
 use prost::Message;
 use zeroize::Zeroizing;
 
-use super::{Draft, record::{AnswerRecord, RecordKey}};
+use super::{
+    Draft,
+    record::{AnswerRecord, RecordKey},
+};
 
 /// How long an answer is kept.
 pub const REMEMBERED: Duration = Duration::from_secs(3_600);

@@ -10,20 +10,18 @@ use std::{
     sync::Arc,
 };
 
-use nla_domain::{
-    clock::WallClock,
-    id::Epoch,
-    snapshot::Settings,
-};
+use nla_domain::{clock::WallClock, id::Epoch, snapshot::Settings};
 use nla_proto::{failure::Failure, files};
 
 use super::{
     Draft, Store,
+    backend::Backend,
     draft::blank,
     error::StoreError,
     head::Head,
     header, load,
     load::Loaded,
+    mark::Mark,
     record::Record,
     sled::{SledBackend, guarded},
     writer::{Published, Writer},
@@ -66,7 +64,16 @@ impl StoreOptions {
 
 /// Held as long as the store is open.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "held for its drop")] File);
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    /// Unlocks, because closing is not enough: a process that was just started
+    /// holds a copy of each open file until it runs its own program.
+    fn drop(&mut self) {
+        // If this fails, closing the file unlocks it.
+        let _ = self.0.unlock();
+    }
+}
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
     let path = path.to_owned();
@@ -112,19 +119,29 @@ pub(super) fn create<T>(
     let head = Head::new(Epoch(random()?));
     let state = blank(head.epoch, settings.clone(), options.clock.now());
     let loaded = Loaded { state, head, elements: Default::default(), changes: Default::default() };
-    let mut writer = writer(&options, backend, keyring, loaded);
+    let mark = Mark::create(&dir, &keyring, 0)?;
+    let mut writer = writer(&options, Arc::new(backend), keyring, loaded, mark);
     let value = writer
         .first(|draft| {
             draft.put(Record::Settings(settings));
             first(draft)
         })
         .map_err(StoreError::First)?;
-    header::write(&dir, wrapped)?;
+    header::write(&dir, &wrapped)?;
     Ok((Store::start(dir, writer, lock)?, value))
 }
 
 /// Opens a store.
 pub(super) fn open(options: StoreOptions, kek: &Kek) -> Result<Store, StoreError> {
+    open_over(options, kek, |backend| backend)
+}
+
+/// Opens a store over a wrapped database; tests wrap one that fails.
+pub(super) fn open_over(
+    options: StoreOptions,
+    kek: &Kek,
+    wrap: impl FnOnce(Arc<dyn Backend>) -> Arc<dyn Backend>,
+) -> Result<Store, StoreError> {
     let dir = options.dir.clone();
     if !header::exists(&dir) {
         return Err(StoreError::Missing { dir });
@@ -134,10 +151,14 @@ pub(super) fn open(options: StoreOptions, kek: &Kek) -> Result<Store, StoreError
     if !dir.join(DATABASE).join("db").is_file() {
         return Err(StoreError::damaged("its database is missing: restore a backup"));
     }
-    try_on_copy(&options, &keyring)?;
+    let mark = Mark::open(&dir)?;
+    let marked = mark.read(&keyring)?;
+    try_on_copy(&options, &keyring, marked)?;
     let backend = open_database(&options)?;
-    let loaded = load_guarded(&dir, &backend, &keyring)?;
-    Store::start(dir, writer(&options, backend, keyring, loaded), lock)
+    let loaded = load_guarded(&dir, &backend, &keyring, marked)?;
+    mark.advance(&keyring, loaded.head.commits)?;
+    mark.sync()?;
+    Store::start(dir, writer(&options, wrap(Arc::new(backend)), keyring, loaded, mark), lock)
 }
 
 fn open_database(options: &StoreOptions) -> Result<SledBackend, StoreError> {
@@ -145,43 +166,51 @@ fn open_database(options: &StoreOptions) -> Result<SledBackend, StoreError> {
         .map_err(|source| StoreError::Unreadable { dir: options.dir.clone(), source })
 }
 
-fn load_guarded(dir: &Path, backend: &SledBackend, keyring: &Keyring) -> Result<Loaded, StoreError> {
+fn load_guarded(dir: &Path, backend: &SledBackend, keyring: &Keyring, marked: u64) -> Result<Loaded, StoreError> {
     let loaded = guarded(|| Ok(load::load(backend, keyring)));
     match loaded {
+        Ok(Ok(loaded)) if loaded.head.commits < marked => Err(StoreError::damaged(format!(
+            "the database ends with commit {} and {marked} were made: it was cut off or put back; restore a backup",
+            loaded.head.commits
+        ))),
         Ok(Ok(loaded)) => Ok(loaded),
         Ok(Err(error)) => Err(error.of(dir)),
         Err(source) => Err(StoreError::Unreadable { dir: dir.to_owned(), source }),
     }
 }
 
-fn writer(options: &StoreOptions, backend: SledBackend, keyring: Keyring, loaded: Loaded) -> Writer {
+fn writer(options: &StoreOptions, backend: Arc<dyn Backend>, keyring: Keyring, loaded: Loaded, mark: Mark) -> Writer {
     let published = Published::new(loaded.state, &loaded.head, loaded.changes);
     Writer {
-        backend: Arc::new(backend),
+        backend,
         keyring: Arc::new(keyring),
         clock: options.clock.clone(),
         published: Arc::new(published),
         head: loaded.head,
         elements: loaded.elements,
+        mark,
         broken: false,
     }
 }
 
 /// Opens and checks a copy, so that a damaged database stays as it is.
-fn try_on_copy(options: &StoreOptions, keyring: &Keyring) -> Result<(), StoreError> {
+fn try_on_copy(options: &StoreOptions, keyring: &Keyring, marked: u64) -> Result<(), StoreError> {
     let (source, trial) = (options.dir.join(DATABASE), options.dir.join(TRIAL));
     remove(&trial)?;
     let size_bytes = size(&source).map_err(io_error("read", &source))?;
     let stat = rustix::fs::statvfs(&options.dir).map_err(|error| io_error("examine", &options.dir)(error.into()))?;
     let room = stat.f_bavail.saturating_mul(stat.f_frsize) > size_bytes.saturating_add(options.reserve_bytes);
     if size_bytes > MAX_TRIAL_BYTES || !room {
-        tracing::warn!(size_bytes, "the database is opened without a trial on a copy: it is large, or the disk is full");
+        tracing::warn!(
+            size_bytes,
+            "the database is opened without a trial on a copy: it is large, or the disk is full"
+        );
         return Ok(());
     }
     let result = copy(&source, &trial).map_err(io_error("copy", &source)).and_then(|()| {
         let unreadable = |source| StoreError::Unreadable { dir: options.dir.clone(), source };
         let backend = SledBackend::open(&trial, options.cache_bytes, 0).map_err(unreadable)?;
-        load_guarded(&options.dir, &backend, keyring).map(|_| ())
+        load_guarded(&options.dir, &backend, keyring, marked).map(|_| ())
     });
     remove(&trial)?;
     result

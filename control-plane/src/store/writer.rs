@@ -10,11 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use nla_domain::{
-    clock::WallClock,
-    error::ErrorKind,
-    id::Revision,
-};
+use nla_domain::{clock::WallClock, error::ErrorKind, id::Revision};
 use nla_proto::failure::Failure;
 use tokio::sync::{mpsc, watch};
 
@@ -24,6 +20,7 @@ use super::{
     draft::Draft,
     error::{CommitError, StoreError},
     head::Head,
+    mark::Mark,
     record::RecordKey,
     state::State,
 };
@@ -80,6 +77,7 @@ pub(super) struct Writer {
     pub(super) published: Arc<Published>,
     pub(super) head: Head,
     pub(super) elements: HashMap<RecordKey, [u8; 32]>,
+    pub(super) mark: Mark,
     pub(super) broken: bool,
 }
 
@@ -105,6 +103,9 @@ impl Writer {
                     }
                 }
             }
+            if let Err(error) = self.mark.sync() {
+                tracing::warn!(%error, "the store's mark could not be synced");
+            }
         };
         let handle = thread::Builder::new()
             .name("store-writer".into())
@@ -114,14 +115,12 @@ impl Writer {
     }
 
     /// Runs the first change of a new store, before there is a thread.
-    pub(super) fn first<T>(
-        &mut self,
-        change: impl FnOnce(&mut Draft<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+    pub(super) fn first<T>(&mut self, change: impl FnOnce(&mut Draft<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
         let state = self.published.state.load_full();
         let mut batch = Batch::new(&state, &self.head, &mut self.elements, &self.keyring, self.clock.now());
         let value = batch.change("init", change)?;
         commit(batch, self.backend.as_ref(), &self.published, &mut self.head, &mut self.broken)?;
+        self.advance_mark();
         Ok(value)
     }
 
@@ -131,8 +130,18 @@ impl Writer {
         let mut batch = Batch::new(&state, &self.head, &mut self.elements, &self.keyring, self.clock.now());
         let answers: Vec<Answer> = jobs.into_iter().map(|job| job(&mut batch)).collect();
         let committed = commit(batch, self.backend.as_ref(), &self.published, &mut self.head, &mut self.broken);
+        if committed.is_ok() {
+            self.advance_mark();
+        }
         for answer in answers {
             answer(committed.clone());
+        }
+    }
+
+    /// A mark that cannot be moved protects less, and stops nothing.
+    fn advance_mark(&self) {
+        if let Err(error) = self.mark.advance(&self.keyring, self.head.commits) {
+            tracing::warn!(%error, cause = ?std::error::Error::source(&error), "the store's mark could not be moved");
         }
     }
 }
@@ -165,7 +174,8 @@ fn commit(
     committed
 }
 
-const BROKEN: &str = "the store could not write and takes no more changes: repair the disk, then restart the control plane";
+const BROKEN: &str =
+    "the store could not write and takes no more changes: repair the disk, then restart the control plane";
 
 fn failure_of(error: &CommitError, broken: &mut bool) -> Failure {
     match error {

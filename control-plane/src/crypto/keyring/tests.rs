@@ -98,7 +98,8 @@ fn index_keys_tell_records_apart_and_reveal_no_name() {
         ("answer", &[b"abc"]),
         ("settings", &[]),
     ];
-    let keys: std::collections::BTreeSet<[u8; 32]> = names.iter().map(|(kind, parts)| ring.index(kind, parts)).collect();
+    let keys: std::collections::BTreeSet<[u8; 32]> =
+        names.iter().map(|(kind, parts)| ring.index(kind, parts)).collect();
     assert_eq!(keys.len(), names.len());
     assert_eq!(ring.index("role", &[b"shop"]), ring.index("role", &[b"shop"]));
     assert_ne!(ring.index("role", &[b"shop"]), self::ring().index("role", &[b"shop"]));

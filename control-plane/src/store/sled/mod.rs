@@ -17,7 +17,7 @@ use std::{
 
 use ::sled::{
     Db, IVec,
-    transaction::{ConflictableTransactionError, Transactional, TransactionError},
+    transaction::{ConflictableTransactionError, TransactionError, Transactional},
 };
 
 use super::{

@@ -174,9 +174,7 @@ mod tests {
         assert_eq!(Kek::load(&path, &data).unwrap().expose(), key.expose());
         assert!(matches!(Kek::create(&path, &data), Err(KekError::Exists { .. })));
         assert_eq!(Kek::load(&path, &data).unwrap().expose(), key.expose());
-        assert!(
-            !format!("{key:?}").contains(&format!("{}", key.expose()[0])) || format!("{key:?}").contains("redacted")
-        );
+        assert_eq!(format!("{key:?}"), "Kek([redacted])");
     }
 
     #[test]

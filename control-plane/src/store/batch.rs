@@ -35,6 +35,11 @@ pub(super) const CHANGES_KEPT: u64 = 10_000;
 /// it, and sled keeps whole pages of records in memory.
 const MAX_PLAIN_BYTES: usize = 256 << 10;
 
+/// Starts of one edge whose events are told apart. Events of an earlier start
+/// that come after so many later ones would be stored again; without a bound,
+/// an edge that restarts for ever would fill the memory.
+const MAX_BOOTS: usize = 256;
+
 /// Which items a revision may have changed.
 pub(super) type ChangedItems = (Revision, Arc<[ItemKey]>);
 
@@ -156,12 +161,16 @@ impl<'a> Batch<'a> {
             updated_at: self.now,
             created_by: format!("edge/{}", record.edge),
         };
+        let forgotten = self.state.ingest_to_forget(&record.edge, &record.boot, MAX_BOOTS);
         let record = Record::Ingest(record);
-        let key = record.key();
-        let previous = self.state.replace(&key, Some(Entry::new(record, meta)));
-        self.seal_record(&key).map(|_| ()).inspect_err(|_| {
-            self.state.replace(&key, previous);
-        })
+        let mut replaced = Vec::new();
+        let puts = std::iter::once((record.key(), Some(Entry::new(record, meta))));
+        for (key, entry) in puts.chain(forgotten.map(|key| (key, None))) {
+            let previous = self.state.replace(&key, entry);
+            replaced.push((key, previous));
+        }
+        let sealed = replaced.iter().try_for_each(|(key, _)| self.seal_record(key).map(|_| ()));
+        sealed.inspect_err(|_| undo(&mut self.state, &mut replaced))
     }
 
     /// Appends an administrative event by itself, such as a refused attempt.

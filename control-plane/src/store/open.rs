@@ -4,6 +4,7 @@
 //! change a damaged file before anyone could save it.
 
 use std::{
+    collections::{HashMap, VecDeque},
     fs::{self, File, TryLockError},
     io::{Read, Write as _},
     path::{Path, PathBuf},
@@ -101,7 +102,8 @@ impl Lock {
     }
 }
 
-/// Makes a store and fills it by its first change, in one commit.
+/// Makes a store and fills it by its first change, in one commit. What is
+/// there after a failure was made here, and goes.
 pub(super) fn create<T>(
     options: StoreOptions,
     kek: &Kek,
@@ -113,12 +115,26 @@ pub(super) fn create<T>(
         return Err(StoreError::Exists { dir });
     }
     files::create_private_dir(&dir)?;
+    fill(options, kek, settings, first).inspect_err(|_| {
+        if let Err(error) = fs::remove_dir_all(&dir) {
+            tracing::warn!(%error, dir = %dir.display(), "an unfinished store could not be removed");
+        }
+    })
+}
+
+fn fill<T>(
+    options: StoreOptions,
+    kek: &Kek,
+    settings: Settings,
+    first: impl FnOnce(&mut Draft<'_>) -> Result<T, Failure>,
+) -> Result<(Store, T), StoreError> {
+    let dir = options.dir.clone();
     let lock = Lock::take(&dir)?;
     let (keyring, wrapped) = Keyring::create(kek)?;
     let backend = open_database(&options)?;
     let head = Head::new(Epoch(random()?));
     let state = blank(head.epoch, settings.clone(), options.clock.now());
-    let loaded = Loaded { state, head, elements: Default::default(), changes: Default::default() };
+    let loaded = Loaded { state, head, elements: HashMap::new(), changes: VecDeque::new() };
     let mark = Mark::create(&dir, &keyring, 0)?;
     let mut writer = writer(&options, Arc::new(backend), keyring, loaded, mark);
     let value = writer

@@ -160,6 +160,18 @@ impl State {
         }
     }
 
+    /// The start of that edge that was heard of least recently, when a new one
+    /// would be more than `most`.
+    pub(super) fn ingest_to_forget(&self, edge: &EdgeId, boot: &str, most: usize) -> Option<RecordKey> {
+        let from = (edge.clone(), String::new());
+        let of_edge = || self.ingests.range(from.clone()..).take_while(|((of, _), _)| of == edge);
+        if self.ingests.contains_key(&(edge.clone(), boot.to_owned())) || of_edge().count() < most {
+            return None;
+        }
+        let oldest = of_edge().min_by_key(|(_, record)| record.value.at);
+        oldest.map(|((edge, boot), _)| RecordKey::Ingest(edge.clone(), boot.clone()))
+    }
+
     /// A record of any kind, by name.
     pub(super) fn entry(&self, key: &RecordKey) -> Option<Entry> {
         match key {

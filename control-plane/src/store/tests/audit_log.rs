@@ -54,6 +54,23 @@ async fn events_of_an_edge_are_stored_exactly_once() {
 }
 
 #[tokio::test]
+async fn starts_of_an_edge_are_bounded() {
+    let bench = Bench::new();
+    let store = bench.create();
+    let (edge, other) = ("e1".parse::<EdgeId>().unwrap(), "e2".parse::<EdgeId>().unwrap());
+    store.audit_append(&other, "b", 1, vec![call("r")]).await.unwrap();
+    for boot in 0..260 {
+        bench.clock.advance(Duration::from_secs(1));
+        store.audit_append(&edge, &format!("b{boot}"), 1, vec![call("r")]).await.unwrap();
+    }
+    let state = store.state();
+    assert_eq!(state.ingests.len(), 257);
+    assert!(!state.ingests.contains_key(&(edge.clone(), "b3".into())));
+    assert!(state.ingests.contains_key(&(edge, "b4".into())) && state.ingests.contains_key(&(other, "b".into())));
+    store.verify().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_event_that_cannot_be_stored_takes_its_batch_with_it() {
     let bench = Bench::new();
     let store = bench.create();

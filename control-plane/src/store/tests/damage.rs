@@ -75,6 +75,11 @@ async fn missing_and_existing_stores() {
     fs::remove_dir(bench.dir()).unwrap();
     bench.create().close().await;
     let before = files(&bench.dir());
+    let unfinished = StoreOptions { dir: bench.folder.path().join("unfinished"), ..bench.options() };
+    let refusing = |_: &mut Draft<'_>| Err::<(), _>(Failure::new(ErrorKind::Conflict, "no"));
+    let refused_first = Store::create(unfinished.clone(), &bench.kek, settings(), refusing);
+    assert!(matches!(refused_first, Err(StoreError::First(_))));
+    assert!(!unfinished.dir.exists());
     let again = Store::create(bench.options(), &bench.kek, settings(), |_| Ok(()));
     assert!(matches!(again, Err(StoreError::Exists { .. })));
     assert!(files(&bench.dir()) == before);

@@ -81,10 +81,17 @@ impl OwnSql {
     }
 }
 
-/// With `standard_conforming_strings` a quote is all that needs escaping.
+/// A literal that reads the same whatever `standard_conforming_strings` says:
+/// the settings of a transaction are sent before that one is known to be on.
 fn push_literal(out: &mut String, value: &str) {
-    out.push('\'');
-    out.push_str(&value.replace('\'', "''").replace('\0', ""));
+    let quoted = value.replace('\0', "").replace('\'', "''");
+    if quoted.contains('\\') {
+        out.push_str(" E'");
+        out.push_str(&quoted.replace('\\', "\\\\"));
+    } else {
+        out.push('\'');
+        out.push_str(&quoted);
+    }
     out.push('\'');
 }
 
@@ -311,6 +318,7 @@ mod tests {
     fn own_statements_quote_their_arguments() {
         let own = OwnSql::new("SELECT $1, $2, '$9', $$", &["it's", "$1"]);
         assert_eq!(own.0, "SELECT 'it''s', '$1', '$9', $$");
+        assert_eq!(OwnSql::new("SELECT $1", &["\\'; x"]).0, "SELECT  E'\\\\''; x'");
     }
 
     #[test]

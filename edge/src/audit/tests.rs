@@ -100,5 +100,66 @@ async fn batches_are_bounded_and_removal_keeps_the_numbers() {
     assert_eq!(rest.records[0].rows, 2);
     spool.stored_through(99);
     assert_eq!(spool.len(), 0);
-    assert_eq!(spool.first, 6);
+    drop(spool);
+    let _ = queue.reserve().unwrap().finish();
+    assert_eq!(queue.spool().front(1, usize::MAX).unwrap().first, 6);
+}
+
+mod delivery {
+    use super::*;
+    use crate::fixture::{ControlPlane, SOON, eventually};
+
+    fn record(queue: &AuditQueue, id: usize) {
+        let mut slot = queue.reserve().unwrap();
+        slot.record_mut().request_id = format!("r{id}");
+        let _ = slot.finish();
+    }
+
+    /// Request ids that the control plane has stored, in order.
+    fn stored(plane: &ControlPlane) -> Vec<String> {
+        let audit = plane.shared.audit.lock().unwrap();
+        audit.get("boot").map_or_else(Vec::new, |boot| boot.values().cloned().collect())
+    }
+
+    #[tokio::test]
+    async fn nothing_is_lost_or_doubled_over_a_restart() {
+        let mut plane = ControlPlane::start().await;
+        let queue = queue(QueueLimits::default());
+        let task = tokio::spawn(Delivery::new(queue.clone(), plane.url.clone(), plane.edge_tls()).run());
+        *plane.shared.lost_answers.lock().unwrap() = 2;
+        for id in 0..700 {
+            record(&queue, id);
+        }
+        eventually("the first events arrive", || !stored(&plane).is_empty()).await;
+        plane.stop().await;
+        for id in 700..1_500 {
+            record(&queue, id);
+        }
+        *plane.shared.lost_answers.lock().unwrap() = 1;
+        *plane.shared.refusals.lock().unwrap() = 1;
+        plane.restart().await;
+        assert!(queue.flush(SOON).await, "{} events are left", queue.waiting());
+        let expected: Vec<String> = (0..1_500).map(|id| format!("r{id}")).collect();
+        assert_eq!(stored(&plane), expected);
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_takes_events_again_once_they_are_stored() {
+        let mut plane = ControlPlane::start().await;
+        plane.stop().await;
+        let queue = queue(QueueLimits { max_events: 3, ..QueueLimits::default() });
+        let task = tokio::spawn(Delivery::new(queue.clone(), plane.url.clone(), plane.edge_tls()).run());
+        for id in 0..3 {
+            record(&queue, id);
+        }
+        assert!(queue.reserve().is_err());
+        assert!(!queue.flush(Duration::from_millis(50)).await, "a flush ends at its deadline");
+        plane.restart().await;
+        eventually("there is room again", || !queue.is_full()).await;
+        record(&queue, 3);
+        assert!(queue.flush(SOON).await);
+        assert_eq!(stored(&plane), ["r0", "r1", "r2", "r3"]);
+        task.abort();
+    }
 }

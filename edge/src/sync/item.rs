@@ -44,7 +44,6 @@ pub(super) fn read(key: &ItemKey, body: &[u8]) -> Result<Value, String> {
         ItemKind::Credential => {
             let value: Credential = decode::<v1::CredentialItem, _>(body)?;
             named(key, value.database.as_str())?;
-            value.validate().map_err(|error| error.to_string())?;
             Ok(Value::Credential(Arc::new(value)))
         }
         ItemKind::Role => {

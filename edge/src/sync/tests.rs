@@ -1,0 +1,230 @@
+//! The stream against a real control plane: what is sent, what is answered.
+
+use std::time::Duration;
+
+use nla_domain::{clock::SystemClock, id::Revision};
+use nla_proto::v1::{
+    ItemKind,
+    control_message::Message,
+    edge_message::Message as FromEdge,
+};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::{
+    audit::QueueLimits,
+    clock::TokioClock,
+    fixture::{ControlPlane, SOON, database, digest_of, eventually, settings, snapshot_messages, token, tombstone},
+    snapshot::Standing,
+};
+
+struct Edge {
+    holder: SnapshotHolder,
+    joins: watch::Sender<u64>,
+    task: JoinHandle<Infallible>,
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn edge(plane: &ControlPlane) -> Edge {
+    let wall = Arc::new(SystemClock);
+    let holder = SnapshotHolder::new(Arc::new(TokioClock::start()));
+    let joins = watch::Sender::new(0);
+    let client = SyncClient {
+        url: plane.url.clone(),
+        tls: plane.edge_tls(),
+        joins: joins.subscribe(),
+        holder: holder.clone(),
+        audit: AuditQueue::new("boot".into(), QueueLimits::default(), wall.clone()),
+        hooks: Hooks {
+            probe: Arc::new(|database| {
+                Box::pin(async move { v1::ProbeResult { ok: true, stage: database.to_string(), ..Default::default() } })
+            }),
+            usage: Arc::new(|| (7, 2)),
+        },
+        introduction: Introduction { boot_id: "boot".into(), mcp_url: "https://edge/mcp".into() },
+        wall,
+    };
+    Edge { holder, joins, task: tokio::spawn(client.run()) }
+}
+
+fn revision(edge: &Edge) -> Option<u64> {
+    edge.holder.current().map(|snapshot| snapshot.revision.0)
+}
+
+fn beat(revision: u64, items: &[v1::Item]) -> Message {
+    Message::Heartbeat(v1::Heartbeat { revision, digest: digest_of(items) })
+}
+
+#[tokio::test]
+async fn snapshot_delta_and_resume() {
+    let mut plane = ControlPlane::start().await;
+    let edge = edge(&plane);
+    let mut stream = plane.stream().await;
+    let hello = stream.hello().await;
+    assert_eq!((hello.revision, hello.epoch.len(), hello.boot_id.as_str()), (0, 0, "boot"));
+
+    let items = [settings(), token(1, "ada"), database("shop", "shop")];
+    let mut messages = snapshot_messages(1, 5, &items);
+    let end = messages.pop().unwrap();
+    stream.send_all(messages).await;
+    stream.send(beat(5, &items)).await;
+    stream.send(Message::ProbeRequest(v1::ProbeRequest { probe_id: "p".into(), database: "shop".into() })).await;
+    // The probe's answer shows that everything before it was read.
+    match stream.next().await {
+        FromEdge::ProbeResult(result) => assert_eq!((result.probe_id.as_str(), result.stage.as_str()), ("p", "shop")),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(revision(&edge), None, "a part of a snapshot is never served");
+    stream.send(end).await;
+    let ack = stream.ack().await;
+    assert_eq!((ack.revision, ack.digest), (5, digest_of(&items)));
+    assert_eq!(revision(&edge), Some(5));
+
+    let next = [settings(), token(1, "ada"), token(2, "bob"), database("shop", "shop")];
+    let change = v1::Delta { from: 5, to: 6, upserts: vec![token(2, "bob")], removals: vec![], digest: digest_of(&next) };
+    stream.send(Message::Delta(change)).await;
+    assert_eq!(stream.ack().await.revision, 6);
+
+    plane.stop().await;
+    plane.restart().await;
+    let mut stream = plane.stream().await;
+    let hello = stream.hello().await;
+    assert_eq!((hello.revision, hello.epoch, hello.digest), (6, vec![1; 16], digest_of(&next)));
+    assert_eq!(revision(&edge), Some(6), "the last good state is served meanwhile");
+}
+
+#[tokio::test]
+async fn doubt_makes_the_edge_ask_for_everything() {
+    let mut plane = ControlPlane::start().await;
+    let edge = edge(&plane);
+    let items = [settings(), token(1, "ada")];
+    let doubtful = [
+        Message::Delta(v1::Delta { from: 7, to: 8, digest: vec![0; 32], ..Default::default() }),
+        Message::Delta(v1::Delta { from: 5, to: 6, digest: vec![0; 32], ..Default::default() }),
+        beat(6, &items),
+        beat(5, &items[..1]),
+    ];
+    for message in doubtful {
+        let mut stream = plane.stream().await;
+        let hello = stream.hello().await;
+        assert_eq!((hello.revision, hello.digest.len()), (0, 0), "before {message:?}");
+        // Heartbeats do not disturb a snapshot that is under way.
+        stream.send(beat(5, &items)).await;
+        stream.send_all(snapshot_messages(1, 5, &items)).await;
+        assert_eq!(stream.ack().await.revision, 5);
+        stream.send(message).await;
+        stream.ended().await;
+        assert_eq!(revision(&edge), Some(5), "the last good state stays");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_item_is_refused_by_name() {
+    let mut plane = ControlPlane::start().await;
+    let edge = edge(&plane);
+    let mut stream = plane.stream().await;
+    stream.hello().await;
+    let mut bad = token(1, "ada");
+    bad.body = vec![0xff].into();
+    stream.send_all(snapshot_messages(1, 1, &[settings(), bad, token(2, "bob")])).await;
+    match stream.next().await {
+        FromEdge::Nack(nack) => {
+            assert_eq!((nack.revision, nack.kind(), nack.id.as_str()), (1, ItemKind::Token, "000000000001"));
+            assert!(!nack.reason.is_empty());
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(stream.ack().await.revision, 1);
+    assert_eq!(edge.holder.current().unwrap().tokens.len(), 1);
+}
+
+#[tokio::test]
+async fn a_ban_wipes_and_lasts() {
+    let mut plane = ControlPlane::start().await;
+    let edge = edge(&plane);
+    let mut stream = plane.stream().await;
+    stream.hello().await;
+    stream.send_all(snapshot_messages(1, 1, &[settings(), token(1, "ada")])).await;
+    stream.ack().await;
+    stream.send(Message::Revoked(v1::Revoked { reason: "stolen".into() })).await;
+    stream.ended().await;
+    eventually("the edge forgets", || edge.holder.current().is_none()).await;
+    assert_eq!(*edge.holder.standing(), Standing::Banned("stolen".into()));
+    edge.joins.send_modify(|count| *count += 1);
+    let again = tokio::time::timeout(Duration::from_millis(500), plane.stream());
+    assert!(again.await.is_err(), "a banned edge does not come back");
+}
+
+#[tokio::test]
+async fn drain_ends_with_its_stream() {
+    let mut plane = ControlPlane::start().await;
+    let edge = edge(&plane);
+    let items = [settings()];
+    let mut stream = plane.stream().await;
+    stream.hello().await;
+    stream.send_all(snapshot_messages(1, 1, &items)).await;
+    stream.ack().await;
+    stream.send(Message::Drain(v1::Drain { reason: "upgrade".into() })).await;
+    eventually("the edge drains", || *edge.holder.standing() == Standing::Draining("upgrade".into())).await;
+    drop(stream);
+    let mut stream = plane.stream().await;
+    assert_eq!(stream.hello().await.revision, 1);
+    assert_eq!(*edge.holder.standing(), Standing::Draining("upgrade".into()));
+    stream.send(beat(1, &items)).await;
+    eventually("the edge serves again", || *edge.holder.standing() == Standing::Follows).await;
+}
+
+#[tokio::test]
+async fn silence_ends_a_stream_and_age_grows_without_heartbeats() {
+    let mut plane = ControlPlane::start().await;
+    let edge = edge(&plane);
+    let items = [settings()];
+    let mut stream = plane.stream().await;
+    stream.hello().await;
+    stream.send_all(snapshot_messages(1, 1, &items)).await;
+    stream.ack().await;
+    tokio::time::pause();
+    let silent_since = tokio::time::Instant::now();
+    stream.ended().await;
+    let waited = silent_since.elapsed();
+    tokio::time::resume();
+    assert!((Duration::from_secs(4)..Duration::from_secs(8)).contains(&waited), "{waited:?}");
+    assert!(edge.holder.age() >= Duration::from_secs(4));
+    let mut stream = plane.stream().await;
+    assert_eq!(stream.hello().await.revision, 1, "the state itself is not in doubt");
+    stream.send(beat(1, &items)).await;
+    eventually("the heartbeat counts", || edge.holder.age() < Duration::from_secs(2)).await;
+}
+
+#[tokio::test]
+async fn a_revoked_token_stays_dead_after_a_restore() {
+    let mut plane = ControlPlane::start().await;
+    let edge = edge(&plane);
+    let mut stream = plane.stream().await;
+    stream.hello().await;
+    stream.send_all(snapshot_messages(1, 9, &[settings(), token(2, "bob"), tombstone(1)])).await;
+    stream.ack().await;
+    stream.send_all(snapshot_messages(2, 3, &[settings(), token(1, "ada"), token(2, "bob")])).await;
+    assert_eq!(stream.ack().await.revision, 3);
+    let snapshot = edge.holder.current().unwrap();
+    assert_eq!(snapshot.revision, Revision(3));
+    assert_eq!(snapshot.tokens.len(), 1);
+}
+
+#[tokio::test]
+async fn joining_again_opens_a_new_stream_and_use_is_reported() {
+    let mut plane = ControlPlane::start().await;
+    let edge = edge(&plane);
+    let mut stream = plane.stream().await;
+    stream.hello().await;
+    let usage = tokio::time::timeout(SOON, stream.usage()).await.unwrap();
+    assert_eq!((usage.calls_total, usage.calls_running), (7, 2));
+    edge.joins.send_modify(|count| *count += 1);
+    stream.ended().await;
+    plane.stream().await.hello().await;
+}

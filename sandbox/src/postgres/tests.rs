@@ -1,5 +1,4 @@
 //! The private server against the real programs of this machine.
-#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;

@@ -1,5 +1,4 @@
 //! The sample in a real server: what it holds and what its reader may do.
-#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;

@@ -20,6 +20,7 @@ pub struct Caller {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Who {
     Edge(EdgeId),
+    RevokedEdge(EdgeId),
     Operator(OperatorName, Level),
 }
 
@@ -39,7 +40,17 @@ impl Caller {
     pub(crate) fn edge(&self) -> Result<&EdgeId, Failure> {
         match &self.who {
             Who::Edge(id) => Ok(id),
+            Who::RevokedEdge(_) => Err(Failure::new(ErrorKind::PermissionDenied, "this edge was revoked")),
             Who::Operator(..) => Err(Failure::new(ErrorKind::PermissionDenied, "only edges may call this")),
+        }
+    }
+
+    /// The edge that opens its stream, which a revoked one may do to learn
+    /// that it is.
+    pub(crate) fn streaming_edge(&self) -> Result<&EdgeId, Failure> {
+        match &self.who {
+            Who::RevokedEdge(id) => Ok(id),
+            Who::Edge(_) | Who::Operator(..) => self.edge(),
         }
     }
 
@@ -47,7 +58,7 @@ impl Caller {
     pub(crate) fn operator(&self) -> Result<(&OperatorName, Level), Failure> {
         match &self.who {
             Who::Operator(name, level) => Ok((name, *level)),
-            Who::Edge(_) => Err(Failure::new(ErrorKind::PermissionDenied, "only operators may call this")),
+            Who::Edge(_) | Who::RevokedEdge(_) => Err(Failure::new(ErrorKind::PermissionDenied, "only operators may call this")),
         }
     }
 }
@@ -56,7 +67,7 @@ impl fmt::Display for Caller {
     /// As audit events name the actor.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.who {
-            Who::Edge(id) => write!(f, "edge/{id}"),
+            Who::Edge(id) | Who::RevokedEdge(id) => write!(f, "edge/{id}"),
             Who::Operator(name, _) => write!(f, "operator/{name}"),
         }
     }

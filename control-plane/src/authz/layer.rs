@@ -173,10 +173,7 @@ fn who(state: &State, certificate: &PeerCertificate) -> Result<Who, Failure> {
     match &certificate.peer {
         Peer::Edge(id) => {
             let edge = state.edges.get(id).ok_or_else(|| refuse("this edge is not enrolled: join again"))?;
-            if edge.value.revoked.is_some() {
-                return Err(refuse("this edge was revoked"));
-            }
-            Ok(Who::Edge(id.clone()))
+            if edge.value.revoked.is_some() { Ok(Who::RevokedEdge(id.clone())) } else { Ok(Who::Edge(id.clone())) }
         }
         Peer::Operator(name) => {
             let operator = state.operators.get(name).ok_or_else(|| refuse("this operator does not exist"))?;
@@ -196,14 +193,16 @@ fn who(state: &State, certificate: &PeerCertificate) -> Result<Who, Failure> {
 
 fn permitted(rule: Rule, caller: &Caller) -> Result<(), Failure> {
     match (rule, &caller.who) {
-        (Rule::AnyPeer, _) | (Rule::Edge, Who::Edge(_)) => Ok(()),
+        (Rule::EdgeStream, Who::RevokedEdge(_)) => Ok(()),
+        (_, Who::RevokedEdge(_)) => Err(refuse("this edge was revoked")),
+        (Rule::AnyPeer, _) | (Rule::Edge | Rule::EdgeStream, Who::Edge(_)) => Ok(()),
         (Rule::Operator(levels), Who::Operator(_, level)) if levels.contains(level) => Ok(()),
         (Rule::Operator(levels), Who::Operator(_, level)) => {
             let names: Vec<&str> = levels.iter().map(|level| level.as_str()).collect();
             Err(refuse(&format!("this needs level {}; yours is {level}", names.join(" or "))))
         }
         (Rule::Operator(_), Who::Edge(_)) => Err(refuse("edges cannot administer")),
-        (Rule::Edge, Who::Operator(..)) => Err(refuse("only edges may call this")),
+        (Rule::Edge | Rule::EdgeStream, Who::Operator(..)) => Err(refuse("only edges may call this")),
         (Rule::EnrolmentListener, _) => Err(refuse("this is not served here")),
     }
 }

@@ -10,6 +10,9 @@ pub enum Rule {
     EnrolmentListener,
     /// Enrolled edges that are not revoked.
     Edge,
+    /// The same, and revoked ones, for the only purpose of telling them so: an
+    /// edge that was away when it was banned must still learn it.
+    EdgeStream,
     /// Operators of these levels.
     Operator(&'static [Level]),
     /// Any enrolled edge or operator.
@@ -29,7 +32,7 @@ const ADMINISTER: Rule = Rule::Operator(&[Level::Admin]);
 pub const RULES: &[(&str, Rule)] = &[
     ("/nla.v1.Enrolment/Join", Rule::EnrolmentListener),
     ("/nla.v1.Enrolment/Renew", Rule::Edge),
-    ("/nla.v1.EdgeSync/Sync", Rule::Edge),
+    ("/nla.v1.EdgeSync/Sync", Rule::EdgeStream),
     ("/nla.v1.AuditIngest/Append", Rule::Edge),
     ("/nla.v1.Audit/List", AUDIT),
     ("/nla.v1.Audit/Tail", AUDIT),
@@ -106,7 +109,8 @@ mod tests {
 
     #[test]
     fn edges_may_only_follow_renew_and_record() {
-        let edge: Vec<&str> = RULES.iter().filter(|(_, rule)| *rule == Rule::Edge).map(|(path, _)| *path).collect();
+        let for_edges = |rule: &Rule| matches!(rule, Rule::Edge | Rule::EdgeStream);
+        let edge: Vec<&str> = RULES.iter().filter(|(_, rule)| for_edges(rule)).map(|(path, _)| *path).collect();
         assert_eq!(edge, ["/nla.v1.Enrolment/Renew", "/nla.v1.EdgeSync/Sync", "/nla.v1.AuditIngest/Append"]);
     }
 

@@ -103,7 +103,10 @@ impl RawConfig {
         };
         let folder = path.parent().unwrap_or(Path::new(""));
         for file in [&mut raw.data_dir, &mut raw.key_file].into_iter().flatten() {
-            *file = folder.join(&*file);
+            // An empty path is refused later, and must not become the folder.
+            if !file.as_os_str().is_empty() {
+                *file = folder.join(&*file);
+            }
         }
         Ok(raw)
     }

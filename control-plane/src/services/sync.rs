@@ -24,7 +24,7 @@ impl v1::edge_sync_server::EdgeSync for Sync {
 
     async fn sync(&self, request: Request<Streaming<v1::EdgeMessage>>) -> Result<Response<Self::SyncStream>, Status> {
         let caller = Caller::of(&request)?;
-        let edge = caller.edge()?.clone();
+        let edge = caller.streaming_edge()?.clone();
         let (out, stream) = mpsc::channel(QUEUE);
         let session = Session { context: Arc::clone(&self.0.sync), edge, remote: caller.remote(), out };
         self.0.sessions.spawn(session.run(request.into_inner()));

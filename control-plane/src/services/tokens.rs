@@ -118,7 +118,7 @@ impl v1::tokens_server::Tokens for Tokens {
         let id: TokenId = parse("id", &request.id)?;
         text("reason", &request.reason, 0, 500)?;
         let wait = bounded("wait", request.wait.as_ref(), DEFAULT_WAIT, Duration::ZERO, MAX_WAIT)?;
-        // Whoever connects later starts from a state without the token.
+        // Before the commit: an edge that drops off during it must show as not reached.
         let edges = self.0.sync.registry.connected();
         let begun = Instant::now();
         let mut answer = change

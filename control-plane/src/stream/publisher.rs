@@ -10,7 +10,7 @@ use std::{
 
 use nla_domain::{
     id::{EdgeId, Revision},
-    snapshot::Digest,
+    snapshot::{Digest, ItemKey, ItemKind},
 };
 use nla_proto::v1;
 use tokio::sync::watch;
@@ -92,8 +92,11 @@ impl Publisher {
             return None;
         }
         let mut changed = self.store.changes(from, current.revision)?;
-        let lapsed = current.lapsed().iter().filter(|key| held.is_none_or(|held| held.item(key).is_some()));
-        changed.extend(lapsed.cloned());
+        changed.extend(current.lapsed().iter().cloned());
+        // Name no removal of what the edge cannot hold.
+        changed.retain(|key| {
+            current.item(key).is_some() || held.map_or_else(|| !never_was(current, key), |held| held.item(key).is_some())
+        });
         changed.sort_unstable();
         changed.dedup();
         current.delta(from, changed)
@@ -104,6 +107,11 @@ impl Publisher {
         let at = digests.binary_search_by_key(&revision, |(revision, _)| *revision).ok()?;
         Some(digests[at].1)
     }
+}
+
+/// A token that is there was never revoked, so that it never had a tombstone.
+fn never_was(current: &Published, key: &ItemKey) -> bool {
+    key.kind == ItemKind::Tombstone && current.item(&ItemKey { kind: ItemKind::Token, id: key.id.clone() }).is_some()
 }
 
 /// The publisher cannot go on.

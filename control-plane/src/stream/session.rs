@@ -108,6 +108,9 @@ impl Session {
     }
 
     async fn serve(&self, mut inbound: impl Stream<Item = Result<v1::EdgeMessage, Status>> + Unpin) -> Result<(), End> {
+        if !self.context.publisher.may_follow(&self.edge) {
+            return Err(End::Revoked);
+        }
         let hello = tokio::select! {
             first = timeout(HELLO_TIMEOUT, inbound.next()) => first,
             () = self.context.shutdown.cancelled() => return Err(End::Shutdown),

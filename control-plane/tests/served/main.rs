@@ -1,0 +1,11 @@
+//! A whole control plane in process, over real mTLS on loopback, with a real
+//! store: who may call what, what changes do, and what edges are told.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod authorization;
+mod enrolment;
+mod garbage;
+mod objects;
+mod plane;
+mod stream;

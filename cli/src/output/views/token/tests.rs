@@ -75,7 +75,7 @@ fn a_new_token_stands_whole_on_a_line_of_its_own() {
     let new = NewToken::new(Token::from_wire(view()), Delivery::Shown(Secret::new(secret.clone())), None);
     assert!(new.table().render(40, false).lines().any(|line| line == secret));
     assert_eq!(serde_json::to_value(&new).unwrap()["token_text"], secret.as_str());
-    assert_eq!(new.essence(), [secret.clone()]);
+    assert_eq!(new.essence(), std::slice::from_ref(&secret));
     assert!(!format!("{new:?}").contains(&secret));
     let filed = NewToken::new(Token::from_wire(view()), Delivery::File("/tmp/t".into()), None);
     let json = serde_json::to_value(&filed).unwrap();

@@ -14,7 +14,7 @@ use nla_proto::{
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, timeout, timeout_at},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -82,10 +82,14 @@ impl<'a> Session<'a> {
         let mut incoming = self.open(&outgoing, messages).await?;
         let mut usage = interval(USAGE_EVERY);
         usage.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_message = Instant::now();
         loop {
             tokio::select! {
-                message = timeout(SILENCE, incoming.message()) => {
+                // A deadline and not a duration: the other branches start this
+                // one over each second.
+                message = timeout_at(last_message + SILENCE, incoming.message()) => {
                     let message = message.map_err(|_| SyncError::Silent)?.map_err(failed)?.ok_or(SyncError::Ended)?;
+                    last_message = Instant::now();
                     self.handle(message, &outgoing).await?;
                 }
                 _ = usage.tick() => self.report_usage(&outgoing),

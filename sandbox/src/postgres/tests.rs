@@ -132,7 +132,7 @@ fn the_server_ends_when_its_program_is_killed() {
     let wait_for = |what: &str, done: &dyn Fn() -> bool| {
         while !done() {
             assert!(Instant::now() < deadline, "{what}");
-            std::thread::yield_now();
+            std::thread::park_timeout(RETRY_EVERY);
         }
     };
     let pid_file = folder.path().join("pid");

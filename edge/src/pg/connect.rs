@@ -15,8 +15,8 @@ use tokio::{
     net::{TcpStream, UnixStream, lookup_host},
     time::{Instant, timeout, timeout_at},
 };
-use tokio_postgres::{CancelToken, Config, NoTls, tls::TlsConnect};
 use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{CancelToken, Config, NoTls, tls::TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
@@ -246,7 +246,10 @@ impl Target {
 
     /// TLS for this connection; `None` without TLS. As with libpq, a Unix
     /// socket never has it.
-    fn connector(&self, stage: ConnectStage) -> Result<Option<impl TlsConnect<Metered, Stream: Send + 'static, Future: Send> + use<>>, ConnectError> {
+    fn connector(
+        &self,
+        stage: ConnectStage,
+    ) -> Result<Option<impl TlsConnect<Metered, Stream: Send + 'static, Future: Send> + use<>>, ConnectError> {
         if self.is_unix() {
             return Ok(None);
         }
@@ -299,10 +302,8 @@ where
 
 fn tune(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_IDLE)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_RETRIES);
+    let keepalive =
+        TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES);
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 

@@ -17,7 +17,9 @@ pub enum PgError {
     #[error("the database cannot be used at the moment: {0}")]
     Unavailable(ConnectError),
     /// All of the token's connections are busy.
-    #[error("all connections of this token to the database are busy; try again in a moment, or run fewer calls at once")]
+    #[error(
+        "all connections of this token to the database are busy; try again in a moment, or run fewer calls at once"
+    )]
     Busy,
     /// PostgreSQL refused or failed the statement.
     #[error("{}", .0.message)]
@@ -66,10 +68,9 @@ impl StatementError {
         let class = sqlstate::class(code);
         let clip = |text: &str| text.chars().take(LONGEST_TEXT_CHARS).collect::<String>();
         let (message, hint) = match class {
-            Class::Statement if code == sqlstate::LOCK_NOT_AVAILABLE => (
-                "a relation of the statement is locked, perhaps by a change to it; try again later".to_owned(),
-                None,
-            ),
+            Class::Statement if code == sqlstate::LOCK_NOT_AVAILABLE => {
+                ("a relation of the statement is locked, perhaps by a change to it; try again later".to_owned(), None)
+            }
             Class::Statement => (clip(error.message()), error.hint().map(clip)),
             Class::Resources => ("the database server has no resources left for this statement".to_owned(), None),
             Class::Connection => ("the database server ended the connection".to_owned(), None),

@@ -268,7 +268,8 @@ impl Drop for Lease {
 /// after which PostgreSQL lets nobody make the transaction writable.
 fn begin(limits: &Limits, search_path: &str) -> String {
     let milliseconds = |duration: Duration| duration.as_millis().max(1).to_string();
-    let name: String = limits.application_name.chars().filter(char::is_ascii_graphic).take(MAX_APPLICATION_NAME).collect();
+    let name: String =
+        limits.application_name.chars().filter(char::is_ascii_graphic).take(MAX_APPLICATION_NAME).collect();
     let settings = [
         ("statement_timeout", milliseconds(limits.statement_timeout)),
         ("lock_timeout", milliseconds(LOCK_TIMEOUT.min(limits.statement_timeout))),

@@ -62,7 +62,11 @@ impl Metered {
 }
 
 impl AsyncRead for Metered {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.meter.left.load(Ordering::Acquire) == 0 {
             self.meter.exhausted.store(true, Ordering::Release);
             return Poll::Ready(Err(io::Error::other("the answer is larger than this request may read")));

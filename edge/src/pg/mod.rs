@@ -16,6 +16,7 @@ mod rows;
 mod sqlstate;
 mod tls;
 
+pub(crate) use self::json::write_string;
 pub use self::{
     connect::{ConnectCause, ConnectError, ConnectStage, Connected, ConnectionSettings, Target},
     error::{PgError, StatementError},
@@ -24,4 +25,3 @@ pub use self::{
     probe::Probe,
     rows::{Cells, Column, Cut, RowSet, Sink},
 };
-pub(crate) use self::json::write_string;

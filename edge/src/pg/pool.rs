@@ -121,8 +121,7 @@ impl Pools {
     }
 
     fn pool(&self, token: TokenId, grant: &Grant) -> Pool {
-        let key =
-            Key { token, database: grant.database.name.clone(), generation: grant.credential.generation };
+        let key = Key { token, database: grant.database.name.clone(), generation: grant.credential.generation };
         if let Some(pool) = lock(&self.pools).get(&key)
             && pool.manager().target.database == grant.database
         {
@@ -130,11 +129,8 @@ impl Pools {
         }
         // Outside of the lock, because reading certificates takes its time. Two
         // that meet here make two targets, and the second is thrown away.
-        let target = Target::new(
-            Arc::clone(&grant.database),
-            Arc::clone(&grant.credential),
-            self.settings.connection.clone(),
-        );
+        let target =
+            Target::new(Arc::clone(&grant.database), Arc::clone(&grant.credential), self.settings.connection.clone());
         let size = usize::try_from(grant.limits.pool_size.max(1)).unwrap_or(1);
         let pool = Pool::builder(Maker { target: Arc::new(target) })
             .max_size(size)

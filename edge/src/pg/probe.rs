@@ -98,9 +98,9 @@ impl Target {
                 }
                 None => ConnectCause::Protocol,
             },
-            Ok(Err(error)) => error
-                .code()
-                .map_or(ConnectCause::Protocol, |code| ConnectCause::Server(code.code().to_owned())),
+            Ok(Err(error)) => {
+                error.code().map_or(ConnectCause::Protocol, |code| ConnectCause::Server(code.code().to_owned()))
+            }
             Err(_) => ConnectCause::TimedOut,
         };
         probe.error = Some(ConnectError { stage: ConnectStage::Query, cause });
@@ -121,7 +121,9 @@ fn warnings(facts: &[Option<String>], out: &mut Vec<String>) {
     let is = |at: usize| text(at) == "t";
     if is(0) {
         // Everything else follows from it.
-        out.push("the database role is a superuser: no limit of PostgreSQL holds for it; use a role of its own".to_owned());
+        out.push(
+            "the database role is a superuser: no limit of PostgreSQL holds for it; use a role of its own".to_owned(),
+        );
         return;
     }
     for (at, attribute, why) in [
@@ -135,7 +137,9 @@ fn warnings(facts: &[Option<String>], out: &mut Vec<String>) {
         }
     }
     if is(5) {
-        out.push("the database role may create temporary tables (REVOKE TEMPORARY ON DATABASE ... FROM PUBLIC)".to_owned());
+        out.push(
+            "the database role may create temporary tables (REVOKE TEMPORARY ON DATABASE ... FROM PUBLIC)".to_owned(),
+        );
     }
     if is(6) {
         out.push("the database role may create schemas in the database".to_owned());

@@ -253,7 +253,9 @@ mod tests {
 
     #[test]
     fn copy_text_escapes_what_would_be_ambiguous() {
-        for (value, expected) in [("", ""), ("\\N", "\\\\N"), ("a\tb\nc\\", "a\\tb\\nc\\\\"), ("\u{b}\u{c}\u{8}\r", "\\v\\f\\b\\r")] {
+        for (value, expected) in
+            [("", ""), ("\\N", "\\\\N"), ("a\tb\nc\\", "a\\tb\\nc\\\\"), ("\u{b}\u{c}\u{8}\r", "\\v\\f\\b\\r")]
+        {
             let mut out = String::new();
             push_copy_text(&mut out, value);
             assert_eq!(out, expected, "{value:?}");

@@ -46,9 +46,11 @@ impl Admitted {
             let wait = not_yet.wait_time_from(DefaultClock::default().now());
             return Err(Why::TooFast { peer, token: Arc::clone(token), wait });
         }
-        let room = Arc::clone(&gate.room)
-            .try_acquire_owned()
-            .map_err(|_| Why::TooMany { peer, token: Arc::clone(token), at_once: gate.limits.concurrent_calls })?;
+        let room = Arc::clone(&gate.room).try_acquire_owned().map_err(|_| Why::TooMany {
+            peer,
+            token: Arc::clone(token),
+            at_once: gate.limits.concurrent_calls,
+        })?;
         let mut slot = pipeline.audit.reserve().map_err(|_| Why::AuditUnavailable)?;
         let record = slot.record_mut();
         record.caller.address = Some(peer.address);

@@ -69,8 +69,9 @@ impl Failure {
                 .with_hint("Try again later; if it persists, tell the operator of this service."),
             PgError::Busy | PgError::Replaced => Self::new(ErrorKind::Overloaded, message),
             PgError::Statement(reported) => Self::of_statement(reported, message),
-            PgError::TimedOut => Self::new(ErrorKind::TimedOut, message)
-                .with_hint("Ask for less: filter on indexed columns, aggregate, or look at the plan with explain_query."),
+            PgError::TimedOut => Self::new(ErrorKind::TimedOut, message).with_hint(
+                "Ask for less: filter on indexed columns, aggregate, or look at the plan with explain_query.",
+            ),
             PgError::Lost => Self::new(ErrorKind::DatabaseUnavailable, message).with_hint("Try again."),
             PgError::NotUtf8 { .. } => Self::new(ErrorKind::DatabaseError, message),
         }

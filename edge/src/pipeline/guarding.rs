@@ -3,7 +3,12 @@
 
 use std::sync::Arc;
 
-use nla_domain::{audit::SqlRecord, error::ErrorKind, policy::Grant, role::{SqlAudit, Tool}};
+use nla_domain::{
+    audit::SqlRecord,
+    error::ErrorKind,
+    policy::Grant,
+    role::{SqlAudit, Tool},
+};
 use nla_guard::{CheckedSql, ExplainOptions, Parser, ParserConfig, ParserError, Rules, StatementKind};
 use tokio::sync::oneshot;
 
@@ -112,7 +117,9 @@ fn rules(grant: &Grant, server_major: Option<u16>) -> Rules {
 fn sql_record(grant: &Grant, sql: &str, fingerprint: Option<&str>) -> SqlRecord {
     match (grant.sql_audit, fingerprint) {
         // Longer than the guard reads: the log does not have to keep it either.
-        (SqlAudit::Full, _) => SqlRecord::Full(sql[..sql.floor_char_boundary(nla_guard::HARD_MAX_SQL_BYTES)].to_owned()),
+        (SqlAudit::Full, _) => {
+            SqlRecord::Full(sql[..sql.floor_char_boundary(nla_guard::HARD_MAX_SQL_BYTES)].to_owned())
+        }
         (SqlAudit::Fingerprint, Some(fingerprint)) => SqlRecord::Fingerprint(fingerprint.to_owned()),
         // A statement that was not parsed has no fingerprint.
         (SqlAudit::Fingerprint, None) | (SqlAudit::Hash, _) => SqlRecord::Hash(sha256_hex(sql)),

@@ -42,10 +42,7 @@ impl Pipeline {
         let (now, age) = (self.config.clock.now(), self.snapshots.age());
         let ended = self.running.cancel_unless(|token| {
             snapshot.as_ref().is_some_and(|snapshot| {
-                snapshot
-                    .tokens
-                    .get(&token)
-                    .is_some_and(|token| policy::still_valid(snapshot, token, now, age).is_ok())
+                snapshot.tokens.get(&token).is_some_and(|token| policy::still_valid(snapshot, token, now, age).is_ok())
             })
         });
         for token in ended {

@@ -27,7 +27,10 @@ mod running;
 mod turned_away;
 
 use std::{
-    sync::{Arc, atomic::{AtomicBool, AtomicU64, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -111,7 +114,8 @@ impl Pipeline {
     pub async fn query(&self, call: &mut Call<'_>, ask: Ask<'_>) -> Result<(Arc<Database>, RowSet), Failure> {
         let permit = Permit::decide(call, ask.tool(), ask.database)?;
         let checked = self.guard.check(call, &permit, &ask, &self.pools).await?;
-        let lease = self.pools.lease(call.token(), permit.grant()).await.map_err(|error| ask.explain(&error, &checked))?;
+        let lease =
+            self.pools.lease(call.token(), permit.grant()).await.map_err(|error| ask.explain(&error, &checked))?;
         let mut rows = RowSet::new(permit.max_rows(ask.max_rows), permit.grant().limits.max_bytes);
         let limits = permit.limits(call, &rows);
         let executed = lease.run(Statement::Checked(&checked), &limits, &mut rows).await;
@@ -133,7 +137,8 @@ impl Pipeline {
         max_rows: u32,
     ) -> Result<(Arc<Database>, Cells), Failure> {
         let permit = Permit::decide(call, Tool::GetSchema, database)?;
-        let lease = self.pools.lease(call.token(), permit.grant()).await.map_err(|error| Failure::of_database(&error))?;
+        let lease =
+            self.pools.lease(call.token(), permit.grant()).await.map_err(|error| Failure::of_database(&error))?;
         let mut cells = Cells::default();
         let limits = permit.catalog_limits(call, max_rows);
         let executed = lease.run(Statement::Own(sql), &limits, &mut cells).await;

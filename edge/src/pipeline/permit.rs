@@ -25,8 +25,7 @@ const CATALOG_TIMEOUT: Duration = Duration::from_secs(15);
 impl Permit {
     pub(super) fn decide(call: &mut Call<'_>, tool: Tool, database: Option<&str>) -> Result<Self, Failure> {
         let (snapshot, token) = call.policy();
-        let grant =
-            policy::decide(snapshot, token, tool, database).map_err(|denial| Failure::of_denial(&denial))?;
+        let grant = policy::decide(snapshot, token, tool, database).map_err(|denial| Failure::of_denial(&denial))?;
         call.note_grant(&grant);
         Ok(Self { grant })
     }

@@ -16,7 +16,11 @@ impl Pipeline {
             let found = snapshot.databases.get(database).cloned()?;
             Some((found, snapshot.credentials.get(database).cloned()))
         });
-        let failed = |error: &str| v1::ProbeResult { stage: "resolve".to_owned(), error: error.to_owned(), ..Default::default() };
+        let failed = |error: &str| v1::ProbeResult {
+            stage: "resolve".to_owned(),
+            error: error.to_owned(),
+            ..Default::default()
+        };
         let (database, credential) = match known {
             Some((database, Some(credential))) => (database, credential),
             Some((_, None)) => return failed("the database has no credential yet; set one with nlactl credential set"),

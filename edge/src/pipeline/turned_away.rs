@@ -6,13 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use nla_domain::{
-    audit::Outcome,
-    error::ErrorKind,
-    id::TokenId,
-    policy::AuthFailure,
-    token::Token,
-};
+use nla_domain::{audit::Outcome, error::ErrorKind, id::TokenId, policy::AuthFailure, token::Token};
 
 use super::{Peer, Pipeline, admitted::retry_after_seconds, attempts::Source};
 use crate::snapshot::Standing;

@@ -18,7 +18,7 @@ pub(super) fn of(reply: Reply<Result<ToolResult, Failure>>) -> ToolResult {
 
 /// Text and the same as JSON.
 pub(super) fn with_structured(text: String, value: &serde_json::Value) -> Result<ToolResult, Failure> {
-    let json = RawJson::serialize(value)
-        .map_err(|_| Failure::new(ErrorKind::Internal, "the answer could not be written"))?;
+    let json =
+        RawJson::serialize(value).map_err(|_| Failure::new(ErrorKind::Internal, "the answer could not be written"))?;
     Ok(ToolResult::text(text).with_structured(json))
 }

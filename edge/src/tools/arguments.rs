@@ -4,10 +4,7 @@
 use nla_domain::role::Tool;
 use serde::Deserialize;
 
-use crate::{
-    mcp::call::ToolCall,
-    pipeline::Failure,
-};
+use crate::{mcp::call::ToolCall, pipeline::Failure};
 
 /// Names of PostgreSQL have 63 bytes; room for a mistaken longer one, which then
 /// simply is not found.
@@ -82,7 +79,9 @@ impl TryFrom<serde_json::Number> for Rows {
     fn try_from(number: serde_json::Number) -> Result<Self, String> {
         // JSON has one kind of number: 10.0 is an integer for JSON Schema.
         let whole = number.as_u64().or_else(|| {
-            let float = number.as_f64().filter(|float| float.fract() == 0.0 && *float >= 0.0 && *float <= f64::from(MAX_ROWS))?;
+            let float = number
+                .as_f64()
+                .filter(|float| float.fract() == 0.0 && *float >= 0.0 && *float <= f64::from(MAX_ROWS))?;
             format!("{float:.0}").parse().ok()
         });
         match whole.and_then(|rows| u32::try_from(rows).ok()) {

@@ -38,7 +38,8 @@ pub(super) async fn complete(
 
 async fn values(pipeline: &Pipeline, call: &mut Call<'_>, asked: &CompletionCall) -> Result<Vec<String>, Failure> {
     let typed = asked.argument.value.as_str();
-    let filled = |name: &str| asked.filled.get(name).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty());
+    let filled =
+        |name: &str| asked.filled.get(name).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty());
     match asked.argument.name.as_str() {
         "database" => {
             let databases = pipeline.databases(call, Tool::GetSchema)?;

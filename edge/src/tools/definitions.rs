@@ -39,11 +39,8 @@ fn definition(name: ToolName) -> Tool {
         ToolName::QueryDatabase => query_database(),
         ToolName::ExplainQuery => explain_query(),
     };
-    let annotations = ToolAnnotations::with_title(words.title)
-        .read_only(true)
-        .destructive(false)
-        .idempotent(true)
-        .open_world(false);
+    let annotations =
+        ToolAnnotations::with_title(words.title).read_only(true).destructive(false).idempotent(true).open_world(false);
     Tool::new_with_raw(name.as_str(), Some(words.description.into()), object(words.input))
         .with_title(words.title)
         .with_raw_output_schema(object(words.output))

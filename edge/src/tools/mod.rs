@@ -76,7 +76,12 @@ impl Handler for EdgeHandler {
         &self.description
     }
 
-    async fn list_tools(&self, principal: &Admitted, cursor: Option<String>, _: Context) -> Result<Page<Tool>, RpcError> {
+    async fn list_tools(
+        &self,
+        principal: &Admitted,
+        cursor: Option<String>,
+        _: Context,
+    ) -> Result<Page<Tool>, RpcError> {
         no_cursor(cursor)?;
         let (snapshot, token) = principal.policy();
         let allowed = |name| policy::allows_tool(snapshot, token, name);
@@ -106,7 +111,12 @@ impl Handler for EdgeHandler {
         prompts::get(&call)
     }
 
-    async fn list_resources(&self, principal: &Admitted, cursor: Option<String>, _: Context) -> Result<Page<Resource>, RpcError> {
+    async fn list_resources(
+        &self,
+        principal: &Admitted,
+        cursor: Option<String>,
+        _: Context,
+    ) -> Result<Page<Resource>, RpcError> {
         no_cursor(cursor)?;
         let (snapshot, token) = principal.policy();
         Ok(Page::private(resources::list(&policy::databases(snapshot, token, ToolName::GetSchema))))

@@ -75,7 +75,9 @@ fn rows_result(database: &Arc<Database>, rows: RowSet) -> ToolResult {
     }
     json.extend_from_slice(b"],\"rows\":");
     json.extend_from_slice(rows.open_json());
-    json.extend_from_slice(format!("],\"row_count\":{},\"truncated\":{}", rows.row_count(), rows.cut().is_some()).as_bytes());
+    json.extend_from_slice(
+        format!("],\"row_count\":{},\"truncated\":{}", rows.row_count(), rows.cut().is_some()).as_bytes(),
+    );
     if let Some(cut) = rows.cut() {
         json.extend_from_slice(b",\"truncated_by\":");
         write_string(&mut json, cut.as_str());
@@ -120,8 +122,8 @@ fn note(rows: &RowSet) -> Option<String> {
 fn plan_result(database: &Arc<Database>, rows: RowSet, analyze: bool) -> Result<ToolResult, Failure> {
     let mut json = rows.open_json().to_vec();
     json.push(b']');
-    let lines: Vec<[String; 1]> = serde_json::from_slice(&json)
-        .map_err(|_| Failure::new(ErrorKind::Internal, "the plan could not be read"))?;
+    let lines: Vec<[String; 1]> =
+        serde_json::from_slice(&json).map_err(|_| Failure::new(ErrorKind::Internal, "the plan could not be read"))?;
     let mut plan = lines.into_iter().map(|[line]| line).collect::<Vec<_>>().join("\n");
     if rows.cut().is_some() {
         plan.push_str("\n-- the plan was cut here");

@@ -49,7 +49,11 @@ pub(super) async fn call(pipeline: &Pipeline, admitted: &Admitted, mut call: Too
     answer::of(pipeline.call(admitted, Tool::GetSchema.as_str(), &call.context, work).await)
 }
 
-pub(super) async fn describe(pipeline: &Pipeline, call: &mut Call<'_>, wanted: Wanted<'_>) -> Result<Description, Failure> {
+pub(super) async fn describe(
+    pipeline: &Pipeline,
+    call: &mut Call<'_>,
+    wanted: Wanted<'_>,
+) -> Result<Description, Failure> {
     let (schema, table) = qualified(wanted);
     let mut found = catalog::tables(pipeline, call, wanted.database, schema, table).await?;
     if found.tables.is_empty() && (schema.is_some() || table.is_some()) {
@@ -81,7 +85,8 @@ fn note(found: &Tables, detailed: bool) -> Option<String> {
 
 fn text(found: &Tables, detailed: bool) -> String {
     let count = found.tables.len();
-    let mut out = format!("Database {}: {count} {}\n", found.database.name, if count == 1 { "table" } else { "tables" });
+    let mut out =
+        format!("Database {}: {count} {}\n", found.database.name, if count == 1 { "table" } else { "tables" });
     for table in &found.tables {
         out.push_str(&table_line(table));
         for column in &table.columns {

@@ -43,6 +43,9 @@ use tokio_postgres::Client;
 /// Longest wait for something that takes milliseconds.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// More than any test asks for.
+pub(crate) const AMPLE: TokenLimits = TokenLimits { calls_per_second: 10_000, burst: 10_000, concurrent_calls: 100 };
+
 pub(crate) struct Bench {
     pub(crate) postgres: Postgres,
     pub(crate) admin: Client,
@@ -70,7 +73,7 @@ impl Bench {
         let handler = Arc::new(EdgeHandler::new(Arc::clone(&pipeline)));
         let token = TokenText::generate().unwrap();
         let bench = Self { postgres, admin, holder, audit, pipeline, handler, token, _folder: folder };
-        bench.publish(1, bench.database(limits), bench.credential("reader secret", 1), Some(TokenLimits::default()));
+        bench.publish(1, bench.database(limits), bench.credential("reader secret", 1), Some(AMPLE));
         bench
     }
 
@@ -101,7 +104,13 @@ impl Bench {
 
     /// Publishes a state with one database, one role and one token, or without
     /// the token.
-    pub(crate) fn publish(&self, revision: u64, database: Database, credential: Credential, limits: Option<TokenLimits>) {
+    pub(crate) fn publish(
+        &self,
+        revision: u64,
+        database: Database,
+        credential: Credential,
+        limits: Option<TokenLimits>,
+    ) {
         let pepper = Key32::new([7; 32]);
         let role = Role {
             name: "analyst".parse().unwrap(),

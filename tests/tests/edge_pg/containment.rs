@@ -57,7 +57,8 @@ async fn writes_are_refused_without_the_guard() {
     }
     let lease = pools.lease(bench.token.id(), &grant).await.unwrap();
     let mut cells = Cells::default();
-    let own = OwnSql::new("SELECT coalesce(current_setting('app.tenant', true), ''), (SELECT count(*) FROM app.t)", &[]);
+    let own =
+        OwnSql::new("SELECT coalesce(current_setting('app.tenant', true), ''), (SELECT count(*) FROM app.t)", &[]);
     lease.run(Statement::Own(&own), &limits(), &mut cells).await.unwrap();
     assert_eq!(cells.rows, [[Some(String::new()), Some("0".into())]]);
     assert_eq!(pools.open_connections(), 1, "refused statements do not cost connections");

@@ -34,7 +34,11 @@ async fn answers_are_cut_and_say_so() {
 
     let fewer = bench.call("query_database", json!({"sql": "SELECT generate_series(1, 50)", "max_rows": 3})).await;
     assert_eq!(structured(&fewer)["row_count"], 3);
-    assert!(text(&fewer).starts_with("generate_series\n1\n2\n3\n-- 3 rows; cut at the limit of 3 rows"), "{}", text(&fewer));
+    assert!(
+        text(&fewer).starts_with("generate_series\n1\n2\n3\n-- 3 rows; cut at the limit of 3 rows"),
+        "{}",
+        text(&fewer)
+    );
 
     let bytes = bench.query("SELECT repeat('x', 10000) FROM generate_series(1, 50)").await;
     assert_eq!((&bytes["row_count"], &bytes["truncated_by"]), (&json!(6), &json!("bytes")));
@@ -43,7 +47,8 @@ async fn answers_are_cut_and_say_so() {
     let before = peak_kib();
     let huge = bench.query("SELECT repeat('x', 300000000)").await;
     assert_eq!((&huge["row_count"], &huge["truncated_by"]), (&json!(0), &json!("bytes")));
-    assert!(peak_kib() - before < 64 << 10, "{before} KiB, then {} KiB", peak_kib());
+    // The kernel's own figure lags by some pages.
+    assert!(peak_kib().saturating_sub(before) < 64 << 10, "{before} KiB, then {} KiB", peak_kib());
     assert_eq!(bench.query("SELECT 1").await["rows"], json!([[1]]));
     bench.until_running(0).await;
 }

@@ -78,7 +78,10 @@ async fn refusals_and_errors_help_the_model() {
         ("SELECT 1; SELECT 2", "guard.statement.many: "),
         ("SELECT pg_read_file('/etc/passwd')", "guard.function."),
         ("SELECT * FROM app.nothing", "database_error 42P01: relation \"app.nothing\" does not exist (at character 15"),
-        ("/* é */  SELECT nothing FROM app.orders", "database_error 42703: column \"nothing\" does not exist (at character 17"),
+        (
+            "/* é */  SELECT nothing FROM app.orders",
+            "database_error 42703: column \"nothing\" does not exist (at character 17",
+        ),
         ("SELECT 1/0", "database_error 22012: division by zero"),
         ("SELECT * FROM app.hidden", "database_error 42501: permission denied"),
         ("SELECT id/(id-1) FROM app.customers", "database_error 22012: "),
@@ -108,7 +111,10 @@ async fn answers_fit_their_schemas_and_are_recorded() {
         ("get_schema", json!({})),
         ("get_schema", json!({"database": "shop", "schema": "app"})),
         ("query_database", json!({"sql": "SELECT * FROM app.orders"})),
-        ("query_database", json!({"sql": "SELECT 1, NULL, '{\"a\":1}'::json FROM generate_series(1, 9)", "max_rows": 2})),
+        (
+            "query_database",
+            json!({"sql": "SELECT 1, NULL, '{\"a\":1}'::json FROM generate_series(1, 9)", "max_rows": 2}),
+        ),
         ("explain_query", json!({"sql": "SELECT * FROM app.orders"})),
         ("explain_query", json!({"sql": "SELECT count(*) FROM app.orders", "analyze": true})),
         ("explain_query", json!({"sql": "DELETE FROM pg_catalog.pg_class WHERE false"})),
@@ -146,12 +152,17 @@ async fn resources_and_completion() {
     }
     for uri in ["nla://other/schema", "nla://shop/app/hidden", "file:///etc/passwd"] {
         let read = ResourceRead { uri: uri.into(), retry: Default::default(), context: context() };
-        let Outcome::Failed(error) = bench.handler.read_resource(&admitted().await, read).await else { panic!("{uri}") };
+        let Outcome::Failed(error) = bench.handler.read_resource(&admitted().await, read).await else {
+            panic!("{uri}")
+        };
         assert_eq!(error.code, -32602, "{uri}");
     }
-    for (argument, typed, expected) in
-        [("database", "s", vec!["shop"]), ("schema", "", vec!["app"]), ("table", "or", vec!["orders"]), ("table", "h", vec![])]
-    {
+    for (argument, typed, expected) in [
+        ("database", "s", vec!["shop"]),
+        ("schema", "", vec!["app"]),
+        ("table", "or", vec!["orders"]),
+        ("table", "h", vec![]),
+    ] {
         let asked = CompletionCall {
             reference: Reference::for_resource("nla://{database}/{schema}/{table}"),
             argument: ArgumentInfo::new(argument, typed),

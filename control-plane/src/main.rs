@@ -3,9 +3,9 @@
 
 mod arguments;
 
-use std::io::Write as _;
+use std::{io::Write as _, process::ExitCode};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use arguments::{Cli, Command, InitArgs, RunArgs};
 use clap::Parser as _;
 use nla_control_plane::{
@@ -18,8 +18,24 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let cli = Cli::parse();
+async fn main() -> ExitCode {
+    match dispatch(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line for people: what failed, then why, without a backtrace.
+fn report(error: &Error) {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    // Without standard error there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "nla-control-plane: {}", causes.join(": "));
+}
+
+async fn dispatch(cli: Cli) -> Result<()> {
     match cli.command {
         None => run(cli.run).await,
         Some(Command::Run(args)) => run(args).await,

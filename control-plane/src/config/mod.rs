@@ -135,14 +135,8 @@ impl Default for LogConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}", path.display())]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: nla_proto::files::FileError,
-    },
+    #[error("the configuration cannot be used")]
+    Read(#[source] nla_proto::files::FileError),
     /// The file's ending tells no format.
     #[error("{}: a configuration file ends in .toml, .yaml or .yml", .0.display())]
     Format(PathBuf),
@@ -203,6 +197,14 @@ impl Config {
             None => raw::RawConfig::default(),
         };
         raw.merge(overrides).check()
+    }
+
+    /// The data folder that a file names, if it names one.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the file cannot be read.
+    pub(crate) fn data_dir_of(file: &Path) -> Result<Option<PathBuf>, ConfigError> {
+        Ok(raw::RawConfig::read(file)?.data_dir)
     }
 }
 

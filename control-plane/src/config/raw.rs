@@ -53,7 +53,7 @@ impl Format {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawConfig {
-    data_dir: Option<PathBuf>,
+    pub(super) data_dir: Option<PathBuf>,
     key_file: Option<PathBuf>,
     listen: Option<String>,
     enrolment_listen: Option<String>,
@@ -89,8 +89,7 @@ struct RawLog {
 
 impl RawConfig {
     pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let bytes = nla_proto::files::read_public(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let bytes = nla_proto::files::read_public(path).map_err(ConfigError::Read)?;
         let syntax = |reason: String| ConfigError::Syntax { path: path.to_owned(), reason };
         let text = std::str::from_utf8(&bytes).map_err(|error| syntax(error.to_string()))?;
         let mut raw: Self = match Format::of(path)? {

@@ -122,6 +122,14 @@ pub enum InitError {
     /// The folder above does not exist.
     #[error("the folder {} does not exist: create it first", .0.display())]
     NoParent(PathBuf),
+    /// The existing configuration is another control plane's.
+    #[error("{} is the configuration of {}: name another file with --config", config.display(), other.display())]
+    OtherFolder {
+        /// Which file.
+        config: PathBuf,
+        /// Its data folder.
+        other: PathBuf,
+    },
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -158,7 +166,7 @@ pub async fn init(options: InitOptions) -> Result<InitReport, InitError> {
 
 fn make(options: &InitOptions) -> Result<(InitReport, Store), InitError> {
     let config = configuration(options)?;
-    let operator_dir = options.operator_dir.clone().unwrap_or_else(|| beside(&config.data_dir, "-operator"));
+    let operator_dir = options.operator_dir.as_deref().map_or_else(|| beside(&config.data_dir, "-operator"), absolute);
     for path in [&config.key_file, &operator_dir, &config.data_dir] {
         check_place(path, path == &config.data_dir)?;
     }
@@ -178,12 +186,12 @@ fn make(options: &InitOptions) -> Result<(InitReport, Store), InitError> {
     made.will_make(&operator_dir);
     bundle::write(&operator_dir, &issued, &authority.certificate_pem(), &request, &bundle::url(&config))?;
     let config_file = match &options.config {
-        Some(path) if path.exists() => Some((path.clone(), false)),
+        Some(path) if path.exists() => Some((absolute(path), false)),
         Some(path) => {
             let text = bundle::configuration(&config, path)?;
             made.will_make(path);
             files::write_public(path, text.as_bytes())?;
-            Some((path.clone(), true))
+            Some((absolute(path), true))
         }
         None => None,
     };
@@ -214,16 +222,27 @@ fn make(options: &InitOptions) -> Result<(InitReport, Store), InitError> {
 
 /// The configuration that the control plane will run with.
 fn configuration(options: &InitOptions) -> Result<Config, InitError> {
-    let data_dir = std::path::absolute(&options.data_dir).unwrap_or_else(|_| options.data_dir.clone());
+    let data_dir = absolute(&options.data_dir);
     let existing = options.config.as_deref().filter(|path| path.exists());
+    if let Some(path) = existing {
+        let other = Config::data_dir_of(path)?.filter(|other| absolute(other) != data_dir);
+        if let Some(other) = other {
+            return Err(InitError::OtherFolder { config: path.to_owned(), other });
+        }
+    }
     let overrides = Overrides {
-        key_file: options.key_file.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+        key_file: options.key_file.as_deref().map(absolute),
         data_dir: Some(data_dir),
         trust_domain: options.trust_domain.clone(),
         names: (!options.names.is_empty()).then(|| options.names.clone()),
         ..Overrides::default()
     };
     Ok(Config::load(existing, overrides)?)
+}
+
+/// Where the program is started must not matter later.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn check_place(path: &Path, may_be_an_empty_folder: bool) -> Result<(), InitError> {

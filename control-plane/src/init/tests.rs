@@ -85,6 +85,10 @@ async fn an_existing_configuration_is_used_and_kept() {
     let report = init(options).await.unwrap();
     assert_eq!(fs::read_to_string(&config).unwrap(), text);
     assert_eq!(report.config.trust_domain, "example.com");
+    fs::write(&config, "data_dir: elsewhere\n").unwrap();
+    let options = InitOptions { config: Some(config.clone()), ..InitOptions::new(folder.path().join("more")) };
+    assert!(matches!(init(options).await, Err(InitError::OtherFolder { .. })));
+    assert!(!folder.path().join("more.kek").exists());
     let contexts = fs::read_to_string(report.operator_dir.join("config.yaml")).unwrap();
     assert!(contexts.contains("https://nla.example.com:9000"), "{contexts}");
 }

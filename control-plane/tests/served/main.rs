@@ -8,4 +8,5 @@ mod enrolment;
 mod garbage;
 mod objects;
 mod plane;
+mod program;
 mod stream;

@@ -38,8 +38,6 @@ fn bound(tool: &str, round: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
-
     use super::StateSeal;
 
     #[test]

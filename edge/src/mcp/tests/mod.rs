@@ -1,5 +1,4 @@
 //! The layer over `oneshot`: requests as bytes, answers as status, headers and JSON.
-#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
 mod batches;
 mod body;

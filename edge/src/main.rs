@@ -1,7 +1,7 @@
 //! `nla-edge`: reads its configuration and runs one edge until it is told to
 //! stop.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -39,7 +39,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Options {
     /// Configuration file, TOML or YAML by its ending.
-    #[arg(long, value_name = "FILE", env = "NLA_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "NLA_EDGE_CONFIG")]
     config: Option<PathBuf>,
     /// The control plane, as https://host:port.
     #[arg(long, value_name = "URL", env = "NLA_CONTROL_PLANE_URL")]
@@ -63,7 +63,7 @@ struct Options {
     #[arg(long, value_name = "FORMAT", env = "NLA_LOG_FORMAT")]
     log_format: Option<String>,
     /// A level or directives, such as info,nla_edge=debug.
-    #[arg(long, value_name = "LEVEL", env = "NLA_LOG")]
+    #[arg(long, value_name = "LEVEL", env = "NLA_LOG_LEVEL")]
     log_level: Option<String>,
 }
 
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
 }
 
 fn load(options: Options) -> anyhow::Result<Config> {
-    // Only here is the environment read, so that the token is no argument.
+    // Read here and not by clap, so that it can never be an argument.
     let join_token = std::env::var("NLA_JOIN_TOKEN").ok().filter(|text| !text.is_empty()).map(Secret::new);
     if join_token.is_some() {
         eprint("nla-edge: NLA_JOIN_TOKEN is set; other processes of this user can read it, a file is safer");
@@ -124,7 +124,8 @@ fn serve(config: Config) -> anyhow::Result<()> {
 
 fn start_logging(log: &LogConfig) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().parse(&log.level).context("log.level")?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match log.format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().init(),

@@ -36,7 +36,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::{address, io::StallGuard};
+use super::{address, io::StallGuard, leftover::ReadToEnd};
 
 /// Memory for the headers of one HTTP/1 request; more gets 431.
 const MAX_HEADER_BYTES: usize = 32 << 10;
@@ -113,7 +113,8 @@ impl Connection {
                 let running = Running::begin(&activity);
                 let client = address::resolve(peer, request.headers(), &proxies);
                 request.extensions_mut().insert(client);
-                let answer = router.clone().call(request.map(Body::new));
+                let request = if h2 { request.map(|body| Body::new(ReadToEnd::new(body))) } else { request.map(Body::new) };
+                let answer = router.clone().call(request);
                 async move { answer.await.map(|response| response.map(|body| Tracked { body, _running: running })) }
             })
         };

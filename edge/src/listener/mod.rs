@@ -6,6 +6,7 @@
 pub mod address;
 mod connection;
 mod io;
+mod leftover;
 pub mod ready;
 pub mod routes;
 mod tls;

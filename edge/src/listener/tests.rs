@@ -160,20 +160,18 @@ async fn a_trusted_proxy_names_the_client() {
 async fn garbage_and_slowness_end_and_the_next_request_is_fine() {
     let server = start(Limits { connections: 2, ..Limits::default() }, quick(), &[]).await;
     // Each of these would hold one of the two slots for ever.
-    for _ in 0..3 {
-        let mut garbage = TcpStream::connect(server.address).await.unwrap();
-        garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-        rest(&mut garbage).await;
-        let mut silent = TcpStream::connect(server.address).await.unwrap();
-        assert_eq!(rest(&mut silent).await, "", "a handshake that never comes");
-        let mut silent = server.connect(&[b"http/1.1"]).await;
-        rest(&mut silent).await;
-        let mut silent = server.connect(&[b"h2"]).await;
-        rest(&mut silent).await;
-        let mut slow = server.connect(&[b"http/1.1"]).await;
-        slow.write_all(b"POST /mcp HTTP/1.1\r\nhost: loc").await.unwrap();
-        rest(&mut slow).await;
-    }
+    let mut garbage = TcpStream::connect(server.address).await.unwrap();
+    garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    rest(&mut garbage).await;
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    assert_eq!(rest(&mut silent).await, "", "a handshake that never comes");
+    let mut silent = server.connect(&[b"http/1.1"]).await;
+    rest(&mut silent).await;
+    let mut silent = server.connect(&[b"h2"]).await;
+    rest(&mut silent).await;
+    let mut slow = server.connect(&[b"http/1.1"]).await;
+    slow.write_all(b"POST /mcp HTTP/1.1\r\nhost: loc").await.unwrap();
+    rest(&mut slow).await;
     assert_eq!(server.ask(&format!("POST /mcp HTTP/1.1\r\n{HEAD}\r\n")).await.0, 200);
 }
 
@@ -208,6 +206,29 @@ async fn http2_is_served_and_named_by_alpn() {
     tokio::spawn(connection);
     let request = http::Request::post("https://localhost/mcp").body(axum::body::Body::empty()).unwrap();
     assert_eq!(client.send_request(request).await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_answer_before_the_body_does_not_reset_the_stream() {
+    let server = start(Limits::default(), Timeouts::default(), &[]).await;
+    let io = hyper_util::rt::TokioIo::new(server.connect(&[b"h2"]).await);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut client, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    tokio::spawn(connection);
+    // (bytes that come after the answer, whether the server takes them)
+    for (length, taken) in [(100, true), (1 << 20, false)] {
+        let (sender, body) = tokio::sync::mpsc::channel::<Result<String, std::convert::Infallible>>(1);
+        let body = axum::body::Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(body));
+        let request = http::Request::post("https://localhost/nothing").body(body).unwrap();
+        let answer = client.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        axum::body::to_bytes(axum::body::Body::new(answer.into_body()), 1_000).await.unwrap();
+        let mut open = true;
+        for _ in 0..length / 100 {
+            open &= sender.send(Ok("x".repeat(100))).await.is_ok();
+        }
+        assert_eq!(open, taken, "{length}");
+    }
 }
 
 #[tokio::test]

@@ -2,5 +2,9 @@
 //! with sample data, a control plane, edges and a client. Nothing in the other
 //! programs depends on it.
 
+mod certificate;
+pub mod demo;
+pub mod mcp;
 pub mod postgres;
 pub mod sample;
+pub mod system;

@@ -1,16 +1,12 @@
-//! The server's TLS certificate, from an authority that exists only while it is
-//! made: its key is never written, so nobody can issue a second certificate.
+//! The files of the server's TLS certificate, as PostgreSQL wants them.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-};
-
 use super::account::Account;
 use super::error::PostgresError;
+use crate::certificate;
 
 /// Paths of the files that the server reads and that clients trust.
 #[derive(Clone, Debug)]
@@ -32,30 +28,13 @@ impl Certificate {
         if files.key.exists() && files.chain.exists() && files.ca.exists() {
             return Ok(files);
         }
-        let (ca, chain, key) = issue().map_err(PostgresError::Certificate)?;
-        write(&files.ca, &ca, 0o644)?;
-        write(&files.chain, &chain, 0o644)?;
-        write(&files.key, &key, 0o600)?;
+        let issued = certificate::issue("NLA sandbox PostgreSQL").map_err(PostgresError::Certificate)?;
+        write(&files.ca, &issued.ca, 0o644)?;
+        write(&files.chain, &issued.chain, 0o644)?;
+        write(&files.key, &issued.key, 0o600)?;
         account.own(&files.key)?;
         Ok(files)
     }
-}
-
-fn issue() -> Result<(String, String, String), rcgen::Error> {
-    let mut authority = CertificateParams::default();
-    authority.distinguished_name.push(DnType::CommonName, "NLA sandbox PostgreSQL CA");
-    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let authority_key = KeyPair::generate()?;
-    let ca = authority.self_signed(&authority_key)?.pem();
-
-    let mut server = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
-    server.distinguished_name.push(DnType::CommonName, "NLA sandbox PostgreSQL");
-    server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let server_key = KeyPair::generate()?;
-    let chain = server.signed_by(&server_key, &Issuer::new(authority, authority_key))?.pem();
-    Ok((ca, chain, server_key.serialize_pem()))
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), PostgresError> {

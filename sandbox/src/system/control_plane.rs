@@ -1,0 +1,100 @@
+//! A control plane in a folder: made by `init`, run in process, restartable on
+//! the same ports.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use nla_control_plane::{
+    app,
+    config::Config,
+    init::{InitOptions, init, write_operator_config},
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A running control plane. It ends when this value is dropped.
+#[derive(Debug)]
+pub struct ControlPlane {
+    config: Config,
+    operator_dir: PathBuf,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), app::RunError>>,
+}
+
+impl ControlPlane {
+    /// Makes a control plane in `folder` and starts it on free loopback ports.
+    ///
+    /// # Errors
+    /// When the folder holds one already, or it does not start.
+    pub async fn start(folder: &Path) -> Result<Self> {
+        let mut options = InitOptions::new(folder.join("control-plane"));
+        options.operator_dir = Some(folder.join("operator"));
+        let report = init(options).await.context("cannot initialise the control plane")?;
+        let mut config = report.config;
+        config.listen.set_port(0);
+        config.enrolment_listen.set_port(0);
+        let mut control_plane = Self { config, operator_dir: report.operator_dir, running: None };
+        control_plane.resume().await?;
+        write_operator_config(&control_plane.operator_dir, &control_plane.url())?;
+        Ok(control_plane)
+    }
+
+    /// Starts it again after [`ControlPlane::stop`], where it was before.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn resume(&mut self) -> Result<()> {
+        let app = Box::pin(app::build(self.config.clone())).await.context("cannot start the control plane")?;
+        self.config.listen = app.listen_address();
+        self.config.enrolment_listen = app.enrolment_address();
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(Box::pin(app.run(stop.clone())));
+        self.running = Some(Running { stop, task });
+        Ok(())
+    }
+
+    /// Stops it as SIGTERM would, and waits for its end.
+    ///
+    /// # Errors
+    /// When it had failed before.
+    pub async fn stop(&mut self) -> Result<()> {
+        if let Some(running) = self.running.take() {
+            running.stop.cancel();
+            running.task.await.context("the control plane panicked")??;
+        }
+        Ok(())
+    }
+
+    /// Where operators and edges connect.
+    pub fn url(&self) -> String {
+        format!("https://{}", self.config.listen)
+    }
+
+    /// Where edges join.
+    pub fn enrolment_url(&self) -> String {
+        format!("https://{}", self.config.enrolment_listen)
+    }
+
+    /// The first operator's bundle; fit for `NLA_CONFIG_DIR`.
+    pub fn operator_dir(&self) -> &Path {
+        &self.operator_dir
+    }
+
+    /// How it is configured; a change counts from the next start.
+    pub fn config_mut(&mut self) -> &mut Config {
+        &mut self.config
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        if let Some(running) = &self.running {
+            running.stop.cancel();
+        }
+    }
+}

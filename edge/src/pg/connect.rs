@@ -271,8 +271,8 @@ impl Target {
             .dbname(self.database.dbname.as_str())
             .application_name(self.settings.application_name.as_str());
         let client = match self.connector(ConnectStage::Tls)? {
-            None => start(&config.ssl_mode(tokio_postgres::config::SslMode::Disable), socket, NoTls).await?,
-            Some(tls) => start(&config.ssl_mode(tokio_postgres::config::SslMode::Require), socket, tls).await?,
+            None => start(config.ssl_mode(tokio_postgres::config::SslMode::Disable), socket, NoTls).await?,
+            Some(tls) => start(config.ssl_mode(tokio_postgres::config::SslMode::Require), socket, tls).await?,
         };
         Ok((client, meter))
     }

@@ -65,11 +65,15 @@ impl Pipeline {
     ) -> Reply<Result<T, Failure>> {
         let mut call = match Call::begin(self, admitted, action, context) {
             Ok(call) => call,
-            Err((slot, failure)) => return Reply { _recorded: slot.finish(), answer: Err(failure) },
+            Err(ended) => {
+                let (slot, failure) = *ended;
+                return Reply { _recorded: slot.finish(), answer: Err(failure) };
+            }
         };
         let answer = {
             let ended = admitted.caller.registration.ended.clone();
-            let work = work(&mut call);
+            // On the heap: every layer above would carry its size otherwise.
+            let work = Box::pin(work(&mut call));
             until(ended, context, work).await
         };
         if let Err(failure) = &answer {
@@ -103,13 +107,16 @@ impl<'a> Call<'a> {
         admitted: &'a Admitted,
         action: &str,
         context: &'a Context,
-    ) -> Result<Self, (AuditSlot, Failure)> {
+    ) -> Result<Self, Box<(AuditSlot, Failure)>> {
         let mut slot = match admitted.take_slot() {
             Some(slot) => slot,
             // One message is one call; a second one under the same admission
             // would have passed no limit.
             None => match pipeline.audit.reserve() {
-                Ok(slot) => return Err((slot, Failure::new(ErrorKind::Internal, "the call was already answered"))),
+                Ok(slot) => {
+                    let failure = Failure::new(ErrorKind::Internal, "the call was already answered");
+                    return Err(Box::new((slot, failure)));
+                }
                 Err(_) => unreachable!("mcp makes one call of each admission"),
             },
         };

@@ -32,8 +32,9 @@ pub struct TurnedAway {
     pub kind: ErrorKind,
     /// For a person or a model.
     pub message: String,
-    /// `WWW-Authenticate` and `Retry-After`.
-    pub headers: HeaderMap,
+    /// `WWW-Authenticate` and `Retry-After`. Boxed to keep the happy path's
+    /// result small.
+    pub headers: Box<HeaderMap>,
 }
 
 impl TurnedAway {
@@ -116,7 +117,7 @@ impl Pipeline {
         if let Some(challenge) = self.challenge(kind) {
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
-        TurnedAway { kind, message, headers }
+        TurnedAway { kind, message, headers: Box::new(headers) }
     }
 
     /// RFC 6750, section 3: no error code when no token was sent.

@@ -79,7 +79,7 @@ pub(super) fn refusal(turned_away: &TurnedAway) -> Refusal {
     let error = RpcError::new(status.as_u16().into(), turned_away.message.clone())
         .with_data(json!({ "code": turned_away.kind.reason() }));
     let mut refusal = Refusal::new(status, error);
-    *refusal.headers = turned_away.headers.clone();
+    refusal.headers = turned_away.headers.clone();
     refusal
 }
 

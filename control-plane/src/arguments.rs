@@ -30,7 +30,9 @@ pub(crate) enum Command {
     /// Serve (the default).
     Run(RunArgs),
     /// Make a new control plane: key, store, authority, first operator.
-    #[command(after_help = "Example:\n  nla-control-plane init --data-dir /var/lib/nla --operator ada --name nla.example.com")]
+    #[command(
+        after_help = "Example:\n  nla-control-plane init --data-dir /var/lib/nla --operator ada --name nla.example.com"
+    )]
     Init(InitArgs),
     /// Check a configuration and stop.
     CheckConfig(RunArgs),

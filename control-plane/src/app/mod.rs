@@ -63,7 +63,9 @@ pub enum StartError {
     #[error("cannot use the certificate authority")]
     Authority(#[source] PkiError),
     /// The configuration names another trust domain than the data folder.
-    #[error("trust_domain is {configured:?} in the configuration and {stored:?} in the data folder: it cannot be changed")]
+    #[error(
+        "trust_domain is {configured:?} in the configuration and {stored:?} in the data folder: it cannot be changed"
+    )]
     TrustDomain {
         /// As configured.
         configured: String,

@@ -28,8 +28,7 @@ pub(super) async fn apply(store: &Store, bounds: StalenessBounds) -> Result<(), 
             after_json: as_json(bounds),
             ..Default::default()
         });
-        let settings =
-            Settings { pepper, strict_staleness: bounds.strict, standard_staleness: bounds.standard };
+        let settings = Settings { pepper, strict_staleness: bounds.strict, standard_staleness: bounds.standard };
         draft.put(settings);
         Ok(())
     };

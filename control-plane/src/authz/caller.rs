@@ -58,7 +58,9 @@ impl Caller {
     pub(crate) fn operator(&self) -> Result<(&OperatorName, Level), Failure> {
         match &self.who {
             Who::Operator(name, level) => Ok((name, *level)),
-            Who::Edge(_) | Who::RevokedEdge(_) => Err(Failure::new(ErrorKind::PermissionDenied, "only operators may call this")),
+            Who::Edge(_) | Who::RevokedEdge(_) => {
+                Err(Failure::new(ErrorKind::PermissionDenied, "only operators may call this"))
+            }
         }
     }
 }

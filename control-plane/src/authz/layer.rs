@@ -104,7 +104,8 @@ where
         }
         // Refuse rather than queue: a queue only makes everyone late.
         let Ok(slot) = Arc::clone(&self.gate.slots).try_acquire_owned() else {
-            let failure = Failure::new(ErrorKind::Overloaded, "the control plane has too many calls in work: try again");
+            let failure =
+                Failure::new(ErrorKind::Overloaded, "the control plane has too many calls in work: try again");
             return Box::pin(std::future::ready(Ok(Status::from(failure).into_http())));
         };
         // The clone that was polled ready must be the one that is called.

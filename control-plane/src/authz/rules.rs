@@ -116,7 +116,9 @@ mod tests {
 
     #[test]
     fn what_is_not_listed_is_refused() {
-        for path in ["", "/", "/nla.v1.Tokens/", "/nla.v1.Tokens/create", "/nla.v1.Tokens/Create/", "//nla.v1.Tokens/Create"] {
+        for path in
+            ["", "/", "/nla.v1.Tokens/", "/nla.v1.Tokens/create", "/nla.v1.Tokens/Create/", "//nla.v1.Tokens/Create"]
+        {
             assert_eq!(rule(path), None, "{path}");
         }
     }

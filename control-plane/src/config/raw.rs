@@ -118,10 +118,7 @@ impl RawConfig {
             enrolment_listen: over.enrolment_listen.or(self.enrolment_listen),
             trust_domain: over.trust_domain.or(self.trust_domain),
             names: over.names.or(self.names),
-            log: RawLog {
-                format: over.log_format.or(self.log.format),
-                level: over.log_level.or(self.log.level),
-            },
+            log: RawLog { format: over.log_format.or(self.log.format), level: over.log_level.or(self.log.level) },
             ..self
         }
     }
@@ -194,8 +191,9 @@ fn check_name(name: &str) -> Result<(), ()> {
 
 fn trust_domain(text: Option<String>, default: String) -> Result<String, ConfigError> {
     let Some(text) = text else { return Ok(default) };
-    check_trust_domain(&text)
-        .map_err(|()| value("trust_domain", &text, "1 to 255 of a-z, 0-9, '.', '-' and '_' (SPIFFE-ID, section 2.1)"))?;
+    check_trust_domain(&text).map_err(|()| {
+        value("trust_domain", &text, "1 to 255 of a-z, 0-9, '.', '-' and '_' (SPIFFE-ID, section 2.1)")
+    })?;
     Ok(text)
 }
 
@@ -230,7 +228,9 @@ fn log(raw: RawLog) -> Result<LogConfig, ConfigError> {
     }
     if let Some(level) = raw.level {
         let parsed = tracing_subscriber::EnvFilter::builder().parse(&level);
-        parsed.map_err(|error| value("log.level", &level, format!("error, warn, info, debug, trace, or directives ({error})")))?;
+        parsed.map_err(|error| {
+            value("log.level", &level, format!("error, warn, info, debug, trace, or directives ({error})"))
+        })?;
         log.level = level;
     }
     Ok(log)

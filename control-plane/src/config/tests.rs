@@ -20,7 +20,10 @@ fn toml_and_yaml_say_the_same() {
         assert_eq!(config.listen.to_string(), "[::]:7443");
         assert_eq!(config.enrolment_listen.to_string(), "127.0.0.1:7444");
         assert_eq!(config.names, ["nla.example.com"]);
-        assert_eq!(config.staleness, StalenessBounds { strict: Duration::from_secs(5), standard: Duration::from_secs(300) });
+        assert_eq!(
+            config.staleness,
+            StalenessBounds { strict: Duration::from_secs(5), standard: Duration::from_secs(300) }
+        );
         assert_eq!(config.log, LogConfig { format: LogFormat::Json, level: "info".to_owned() });
     }
 }

@@ -96,8 +96,16 @@ impl fmt::Display for InitReport {
         let config = &self.config;
         writeln!(f, "Made a control plane:")?;
         writeln!(f, "  data       {}", config.data_dir.display())?;
-        writeln!(f, "  key        {}  (without it the data cannot be read: keep a copy elsewhere)", config.key_file.display())?;
-        writeln!(f, "  operator   {}  (certificate and key of the first operator: keep private)", self.operator_dir.display())?;
+        writeln!(
+            f,
+            "  key        {}  (without it the data cannot be read: keep a copy elsewhere)",
+            config.key_file.display()
+        )?;
+        writeln!(
+            f,
+            "  operator   {}  (certificate and key of the first operator: keep private)",
+            self.operator_dir.display()
+        )?;
         if let Some((path, written)) = &self.config_file {
             let note = if *written { "" } else { "  (was there and is unchanged)" };
             writeln!(f, "  config     {}{note}", path.display())?;
@@ -176,7 +184,8 @@ fn make(options: &InitOptions) -> Result<(InitReport, Store), InitError> {
 
     made.will_make(&config.key_file);
     let key = Kek::create(&config.key_file, &config.data_dir).map_err(InitError::Key)?;
-    let authority_record = Authority::generate(CaSlot::Current, &config.trust_domain, now).map_err(InitError::Certificate)?;
+    let authority_record =
+        Authority::generate(CaSlot::Current, &config.trust_domain, now).map_err(InitError::Certificate)?;
     let authority = Authority::from_record(&authority_record).map_err(InitError::Certificate)?;
     let request = bundle::OperatorKey::generate().map_err(InitError::OperatorKey)?;
     let issued = authority
@@ -251,7 +260,9 @@ fn check_place(path: &Path, may_be_an_empty_folder: bool) -> Result<(), InitErro
         return Err(InitError::Exists(path.to_owned()));
     }
     match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => Err(InitError::NoParent(parent.to_owned())),
+        Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => {
+            Err(InitError::NoParent(parent.to_owned()))
+        }
         _ => Ok(()),
     }
 }

@@ -9,10 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::Context;
-use crate::{
-    authz::Caller,
-    store::AuditQuery,
-};
+use crate::{authz::Caller, store::AuditQuery};
 
 /// Events read at one time while tailing.
 const BATCH: usize = 500;

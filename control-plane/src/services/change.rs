@@ -71,7 +71,13 @@ impl Recorder {
     }
 
     /// Adds the event of a change to the draft.
-    pub(super) fn record(&self, draft: &mut Draft<'_>, object: impl Display, before: Option<Value>, after: Option<Value>) {
+    pub(super) fn record(
+        &self,
+        draft: &mut Draft<'_>,
+        object: impl Display,
+        before: Option<Value>,
+        after: Option<Value>,
+    ) {
         self.record_why(draft, object, before, after, "");
     }
 
@@ -103,7 +109,10 @@ impl Recorder {
 pub(super) fn text(field: &str, value: &str, min: usize, max: usize) -> Result<(), Failure> {
     let length = value.chars().count();
     if length < min || length > max || value.chars().any(char::is_control) {
-        return Err(Failure::invalid(field, format!("{field} must be {min} to {max} characters without control characters")));
+        return Err(Failure::invalid(
+            field,
+            format!("{field} must be {min} to {max} characters without control characters"),
+        ));
     }
     Ok(())
 }
@@ -120,7 +129,10 @@ pub(super) fn required_revision(expected: u64) -> Result<u64, Failure> {
 /// No more objects of a kind than a list can show.
 pub(super) fn room(kind: &str, count: usize, max: usize) -> Result<(), Failure> {
     if count >= max {
-        return Err(Failure::new(ErrorKind::FailedPrecondition, format!("there are {count} {kind}, which is the limit")));
+        return Err(Failure::new(
+            ErrorKind::FailedPrecondition,
+            format!("there are {count} {kind}, which is the limit"),
+        ));
     }
     Ok(())
 }
@@ -141,7 +153,8 @@ mod tests {
     fn idempotency_keys_are_required_and_printable() {
         let long = "k".repeat(64);
         let too_long = "k".repeat(65);
-        let cases = [("k", true), (&long, true), ("", false), (&too_long, false), ("a b", false), ("a\n", false), ("ä", false)];
+        let cases =
+            [("k", true), (&long, true), ("", false), (&too_long, false), ("a b", false), ("a\n", false), ("ä", false)];
         for (key, accepted) in cases {
             let made = once(key, "/m", &v1::ListRolesRequest {});
             assert_eq!(made.is_ok(), accepted, "{key:?}");

@@ -28,10 +28,7 @@ pub(super) struct Databases(pub(super) Arc<Context>);
 
 #[tonic::async_trait]
 impl v1::databases_server::Databases for Databases {
-    async fn create(
-        &self,
-        request: Request<v1::CreateDatabaseRequest>,
-    ) -> Result<Response<v1::DatabaseView>, Status> {
+    async fn create(&self, request: Request<v1::CreateDatabaseRequest>) -> Result<Response<v1::DatabaseView>, Status> {
         let (change, request) = Change::of(request, "/nla.v1.Databases/Create", |r| &r.idempotency_key)?;
         let database = read(request.database)?;
         let answer = change.commit(&self.0.store, move |draft, recorder| {
@@ -48,10 +45,7 @@ impl v1::databases_server::Databases for Databases {
         Ok(Response::new(answer.await?))
     }
 
-    async fn update(
-        &self,
-        request: Request<v1::UpdateDatabaseRequest>,
-    ) -> Result<Response<v1::DatabaseView>, Status> {
+    async fn update(&self, request: Request<v1::UpdateDatabaseRequest>) -> Result<Response<v1::DatabaseView>, Status> {
         let (change, request) = Change::of(request, "/nla.v1.Databases/Update", |r| &r.idempotency_key)?;
         let database = read(request.database)?;
         let expected = required_revision(request.expected_revision)?;
@@ -120,7 +114,11 @@ impl v1::databases_server::Databases for Databases {
         } else {
             let id: EdgeId = parse("edge_id", &request.edge_id)?;
             let message = format!("the edge {id} is not connected");
-            vec![registry.get(&id).ok_or_else(|| Failure::new(ErrorKind::FailedPrecondition, message).with_field("edge_id"))?]
+            vec![
+                registry
+                    .get(&id)
+                    .ok_or_else(|| Failure::new(ErrorKind::FailedPrecondition, message).with_field("edge_id"))?,
+            ]
         };
         Ok(Response::new(v1::TestDatabaseResponse { edges: registry.probe(edges, &name).await }))
     }
@@ -151,7 +149,8 @@ fn find<'a>(state: &'a State, name: &DatabaseName, field: &str) -> Result<&'a Ar
 
 /// Refuses while something points at the database, and says what.
 fn unused(state: &State, name: &DatabaseName, now: nla_domain::clock::Timestamp) -> Result<(), Failure> {
-    let roles = state.roles.values().filter(|role| role.value.opens(name)).map(|role| format!("role/{}", role.value.name));
+    let roles =
+        state.roles.values().filter(|role| role.value.opens(name)).map(|role| format!("role/{}", role.value.name));
     let live = state.tokens.values().filter(|token| view::is_live(&token.value, now));
     let tokens = live.filter(|token| token.value.token.databases.contains(name));
     let users: Vec<String> =

@@ -51,7 +51,8 @@ impl v1::enrolment_server::Enrolment for Enrolment {
         let connection = request.extensions().get::<ConnectInfo>().cloned().ok_or_else(missing)?;
         let address = connection.remote.ip().to_string();
         if self.attempts.take(&address).is_none() {
-            let failure = Failure::new(ErrorKind::RateLimited, "too many attempts to join from this address: wait a minute");
+            let failure =
+                Failure::new(ErrorKind::RateLimited, "too many attempts to join from this address: wait a minute");
             return Err(failure.into());
         }
         let request = request.into_inner();
@@ -61,7 +62,10 @@ impl v1::enrolment_server::Enrolment for Enrolment {
         };
         let (edge, issued) = joined.inspect_err(|failure| self.context.refusals.note(JOIN, &connection, failure))?;
         tracing::info!(%edge, remote = %connection.remote, "edge joined");
-        Ok(Response::new(v1::JoinResponse { edge_id: edge.to_string(), certificate: Some(certificate(issued, self.context.authority.certificate_pem())) }))
+        Ok(Response::new(v1::JoinResponse {
+            edge_id: edge.to_string(),
+            certificate: Some(certificate(issued, self.context.authority.certificate_pem())),
+        }))
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
@@ -75,19 +79,16 @@ impl v1::enrolment_server::Enrolment for Enrolment {
             issue(draft, &recorder, &authority, &edge, &csr)
         };
         let issued = self.context.store.mutate(&caller.to_string(), change).await?;
-        Ok(Response::new(v1::RenewResponse { certificate: Some(certificate(issued, self.context.authority.certificate_pem())) }))
+        Ok(Response::new(v1::RenewResponse {
+            certificate: Some(certificate(issued, self.context.authority.certificate_pem())),
+        }))
     }
 }
 
 impl Enrolment {
     /// Spends a join token. Drafts are made one after the other, so that of
     /// two requests with one token only one finds it unspent.
-    async fn admit(
-        &self,
-        verifier: JoinVerifier,
-        csr: String,
-        address: String,
-    ) -> Result<(EdgeId, Issued), Failure> {
+    async fn admit(&self, verifier: JoinVerifier, csr: String, address: String) -> Result<(EdgeId, Issued), Failure> {
         let authority = Arc::clone(&self.context.authority);
         let change = move |draft: &mut Draft<'_>| {
             let mut join = find(draft.state(), &verifier, draft.now())?;
@@ -107,7 +108,8 @@ impl Enrolment {
 /// time tells nothing about how close a guess was.
 fn find(state: &State, verifier: &JoinVerifier, now: Timestamp) -> Result<JoinRecord, Failure> {
     let invalid = |message| Failure::new(ErrorKind::InvalidToken, message).with_field("join_token");
-    let found = state.joins.values().filter(|join| join.value.verifier == *verifier).last();
+    let all = state.joins.values();
+    let found = all.fold(None, |found, join| if join.value.verifier == *verifier { Some(join) } else { found });
     let join = found.ok_or_else(|| invalid("this join token is not known here: it may be of another control plane"))?;
     if join.value.spent_at.is_some() {
         return Err(invalid("this join token was used before: ask an operator for a new one, and who used it"));

@@ -51,11 +51,8 @@ mod tests {
 
     #[test]
     fn batches_are_checked() {
-        let good = v1::AppendRequest {
-            boot_id: "b".to_owned(),
-            first_sequence: 1,
-            events: vec![v1::CallEvent::default()],
-        };
+        let good =
+            v1::AppendRequest { boot_id: "b".to_owned(), first_sequence: 1, events: vec![v1::CallEvent::default()] };
         assert!(check(&good).is_ok());
         let cases = [
             (v1::AppendRequest { boot_id: String::new(), ..good.clone() }, "boot_id"),

@@ -47,10 +47,13 @@ pub(crate) struct Context {
 }
 
 /// All services of the main listener, and the switch for their health.
-pub(crate) async fn main_routes(context: &Arc<Context>) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
+pub(crate) async fn main_routes(
+    context: &Arc<Context>,
+) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    let reflection = || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+    let reflection =
+        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
     let mut routes = Routes::builder();
     macro_rules! serve {
         ($($server:path, $service:path, $limit:expr;)*) => {$(
@@ -70,10 +73,7 @@ pub(crate) async fn main_routes(context: &Arc<Context>) -> Result<(Routes, Healt
         v1::edge_sync_server::EdgeSyncServer<_>, sync::Sync, MAX_SYNC_BYTES;
         v1::enrolment_server::EnrolmentServer<_>, enrolment::Enrolment::new, MAX_SYNC_BYTES;
     }
-    routes
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
+    routes.add_service(health_service).add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
     Ok((routes.routes(), health))
 }
 

@@ -92,7 +92,10 @@ impl v1::roles_server::Roles for Roles {
 fn read(wire: Option<v1::Role>) -> Result<Role, Failure> {
     let mut wire = wire.ok_or_else(|| Failure::invalid("role", "role is missing"))?;
     if wire.databases.len() > MAX_DATABASES || wire.tools.len() > 100 {
-        return Err(Failure::invalid("role", format!("a role may name at most {MAX_DATABASES} databases and 100 tools")));
+        return Err(Failure::invalid(
+            "role",
+            format!("a role may name at most {MAX_DATABASES} databases and 100 tools"),
+        ));
     }
     if v1::SqlAudit::try_from(wire.sql_audit) == Ok(v1::SqlAudit::Unspecified) {
         wire.sql_audit = v1::SqlAudit::Full.into();

@@ -121,9 +121,8 @@ impl v1::tokens_server::Tokens for Tokens {
         // Before the commit: an edge that drops off during it must show as not reached.
         let edges = self.0.sync.registry.connected();
         let begun = Instant::now();
-        let mut answer = change
-            .commit(&self.0.store, move |draft, recorder| revoke(draft, recorder, id, request.reason))
-            .await?;
+        let mut answer =
+            change.commit(&self.0.store, move |draft, recorder| revoke(draft, recorder, id, request.reason)).await?;
         let deadline = Instant::now() + wait;
         let revision = Revision(answer.revision);
         let applied = edges.iter().map(|edge| async move {

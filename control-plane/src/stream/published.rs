@@ -102,11 +102,7 @@ impl Published {
     }
 
     pub(super) fn end(&self) -> v1::SnapshotEnd {
-        v1::SnapshotEnd {
-            epoch: self.epoch.0.to_vec(),
-            revision: self.revision.0,
-            digest: self.digest.0.to_vec(),
-        }
+        v1::SnapshotEnd { epoch: self.epoch.0.to_vec(), revision: self.revision.0, digest: self.digest.0.to_vec() }
     }
 
     pub(super) fn heartbeat(&self) -> v1::Heartbeat {
@@ -117,12 +113,8 @@ impl Published {
     /// in between; `None` when it does not fit into one message, which has to
     /// be atomic.
     pub(super) fn delta(&self, from: Revision, changed: impl IntoIterator<Item = ItemKey>) -> Option<v1::Delta> {
-        let mut delta = v1::Delta {
-            from: from.0,
-            to: self.revision.0,
-            digest: self.digest.0.to_vec(),
-            ..v1::Delta::default()
-        };
+        let mut delta =
+            v1::Delta { from: from.0, to: self.revision.0, digest: self.digest.0.to_vec(), ..v1::Delta::default() };
         let mut bytes = 0;
         for key in changed {
             match self.items.get(&key) {
@@ -133,7 +125,9 @@ impl Published {
                 }
                 None => {
                     bytes += key.id.len() + 8;
-                    delta.removals.push(v1::ItemKeyMessage { kind: convert::item_kind(key.kind).into(), id: key.id.into() });
+                    delta
+                        .removals
+                        .push(v1::ItemKeyMessage { kind: convert::item_kind(key.kind).into(), id: key.id.into() });
                 }
             }
             if bytes > MAX_CHUNK_BYTES {

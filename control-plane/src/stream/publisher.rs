@@ -95,7 +95,8 @@ impl Publisher {
         changed.extend(current.lapsed().iter().cloned());
         // Name no removal of what the edge cannot hold.
         changed.retain(|key| {
-            current.item(key).is_some() || held.map_or_else(|| !never_was(current, key), |held| held.item(key).is_some())
+            current.item(key).is_some()
+                || held.map_or_else(|| !never_was(current, key), |held| held.item(key).is_some())
         });
         changed.sort_unstable();
         changed.dedup();

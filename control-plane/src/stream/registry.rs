@@ -232,7 +232,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn enter(registry: &Arc<Registry>, id: &str) -> Result<(Membership, mpsc::Receiver<v1::ControlMessage>), RegistryFull> {
+    fn enter(
+        registry: &Arc<Registry>,
+        id: &str,
+    ) -> Result<(Membership, mpsc::Receiver<v1::ControlMessage>), RegistryFull> {
         registry.enter(id.parse().unwrap(), "127.0.0.1:1".parse().unwrap(), &v1::Hello::default())
     }
 

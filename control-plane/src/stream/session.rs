@@ -122,8 +122,8 @@ impl Session {
             Err(_) => return Err(protocol("no Hello came in time")),
         };
         let entered = self.context.registry.enter(self.edge.clone(), self.remote, &hello);
-        let (member, inbox) = entered
-            .map_err(|full| End::Refused(Failure::new(ErrorKind::Overloaded, full.to_string())))?;
+        let (member, inbox) =
+            entered.map_err(|full| End::Refused(Failure::new(ErrorKind::Overloaded, full.to_string())))?;
         tracing::info!(edge = %self.edge, remote = %self.remote, boot = member.boot_id(), revision = hello.revision, "edge connected");
         let published = self.context.publisher.subscribe();
         let mut ticks = interval(HEARTBEAT);

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use nla_domain::error::ErrorKind;
 use nla_domain::join::{CaPin, JoinToken};
 use nla_proto::{
     failure::Failure,
     tls::client::{ClientTls, channel},
     v1::{self, enrolment_client::EnrolmentClient},
 };
-use nla_domain::error::ErrorKind;
 use tonic::Code;
 
 use crate::plane::{Plane, key_and_csr};

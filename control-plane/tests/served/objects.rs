@@ -6,9 +6,9 @@ use nla_domain::{error::ErrorKind, token::TokenText};
 use nla_proto::{
     failure::Failure,
     v1::{
-        self, audit_client::AuditClient, audit_ingest_client::AuditIngestClient,
-        credentials_client::CredentialsClient, databases_client::DatabasesClient, operators_client::OperatorsClient,
-        roles_client::RolesClient, system_client::SystemClient, tokens_client::TokensClient,
+        self, audit_client::AuditClient, audit_ingest_client::AuditIngestClient, credentials_client::CredentialsClient,
+        databases_client::DatabasesClient, operators_client::OperatorsClient, roles_client::RolesClient,
+        system_client::SystemClient, tokens_client::TokensClient,
     },
 };
 use tokio::time::timeout;
@@ -52,14 +52,14 @@ async fn references_must_lead_somewhere_and_hold_what_they_lead_to() {
     databases.create(request).await.unwrap();
     let closed = v1::CreateTokenRequest { databases: vec!["other".into()], ..token_request() };
     assert_eq!(failure(tokens.create(closed).await), (ErrorKind::InvalidArgument, "databases".into()));
-    let delete = |name: &str| v1::DeleteDatabaseRequest { idempotency_key: once(), name: name.into(), expected_revision: 0 };
+    let delete =
+        |name: &str| v1::DeleteDatabaseRequest { idempotency_key: once(), name: name.into(), expected_revision: 0 };
     let error = databases.delete(delete("shop")).await.unwrap_err();
     assert!(error.message().contains("role/reader"), "{error}");
     databases.delete(delete("other")).await.unwrap();
 
     let token = plane.token().await.token.unwrap();
-    let delete_role =
-        || v1::DeleteRoleRequest { idempotency_key: once(), name: "reader".into(), expected_revision: 0 };
+    let delete_role = || v1::DeleteRoleRequest { idempotency_key: once(), name: "reader".into(), expected_revision: 0 };
     let error = roles.delete(delete_role()).await.unwrap_err();
     assert!(error.message().contains(&token.id), "{error}");
     let revoke = v1::RevokeTokenRequest { idempotency_key: once(), id: token.id, ..Default::default() };
@@ -243,8 +243,7 @@ async fn edges_deliver_events_once_and_auditors_follow_them() {
         edge: "somebody-else".into(),
         ..Default::default()
     };
-    let batch =
-        v1::AppendRequest { boot_id: "b1".into(), first_sequence: 1, events: vec![call("r1"), call("r2")] };
+    let batch = v1::AppendRequest { boot_id: "b1".into(), first_sequence: 1, events: vec![call("r1"), call("r2")] };
     for _ in 0..2 {
         assert_eq!(ingest.append(batch.clone()).await.unwrap().into_inner().stored_through, 2);
     }

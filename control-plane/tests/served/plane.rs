@@ -151,8 +151,7 @@ impl Plane {
     }
 
     pub(crate) async fn join_token(&self, edge: &str) -> String {
-        let request =
-            v1::CreateJoinTokenRequest { idempotency_key: once(), edge_id: edge.to_owned(), lifetime: None };
+        let request = v1::CreateJoinTokenRequest { idempotency_key: once(), edge_id: edge.to_owned(), lifetime: None };
         let mut edges = v1::edges_client::EdgesClient::new(self.admin_channel());
         edges.create_join_token(request).await.unwrap().into_inner().join_token
     }

@@ -149,12 +149,12 @@ fn compare(head: &Head, found: &BTreeMap<String, KindSum>) -> Result<(), StoreEr
         let found = found.get(kind).copied().unwrap_or_default();
         if expected.count != found.count {
             return Err(StoreError::damaged(format!(
-                "there must be {} {kind} records and there are {}: a record was removed or put back",
+                "there must be {} records of kind {kind} and there are {}: one was removed or put back",
                 expected.count, found.count
             )));
         }
         if expected.sum != found.sum {
-            return Err(StoreError::damaged(format!("a {kind} record was put back to an older copy")));
+            return Err(StoreError::damaged(format!("a record of kind {kind} was put back to an older copy")));
         }
     }
     Ok(())

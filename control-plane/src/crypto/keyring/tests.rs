@@ -47,18 +47,36 @@ fn a_record_opens_at_its_own_place_only() {
     // An older version under a newer one's header.
     let mut rewritten = sealed.clone();
     rewritten[5..13].copy_from_slice(&4_u64.to_be_bytes());
-    let cases: [(&str, &Keyring, Tree, &[u8], &[u8]); 6] = [
-        ("another key", &ring, Tree::State, b"yek", &sealed),
-        ("swapped", &ring, Tree::State, b"key", &swapped),
-        ("another tree", &ring, Tree::Audit, b"key", &sealed),
-        ("a longer key", &ring, Tree::State, b"key2", &sealed),
-        ("another store", &other_store, Tree::State, b"key", &sealed),
-        ("another version", &ring, Tree::State, b"key", &rewritten),
+    let cases = [
+        ("another key", ring.open(Tree::State, b"yek", &sealed)),
+        ("swapped", ring.open(Tree::State, b"key", &swapped)),
+        ("another tree", ring.open(Tree::Audit, b"key", &sealed)),
+        ("a longer key", ring.open(Tree::State, b"key2", &sealed)),
+        ("another store", other_store.open(Tree::State, b"key", &sealed)),
+        ("another version", ring.open(Tree::State, b"key", &rewritten)),
     ];
-    for (name, ring, tree, key, sealed) in cases {
-        assert_eq!(ring.open(tree, key, sealed).unwrap_err(), Unsealed::Altered, "{name}");
+    for (name, opened) in cases {
+        assert_eq!(opened.unwrap_err(), Unsealed::Altered, "{name}");
     }
     assert!(Keyring::unwrap(&kek(1), &wrapped).unwrap().open(Tree::State, b"key", &sealed).is_ok());
+}
+
+/// Trees have keys of their own; the binding holds without that too.
+#[test]
+fn each_part_of_a_place_is_bound_under_one_key() {
+    let key = DataKey::new(&[5; 32]);
+    let (store, other) = ([1; 16], [2; 16]);
+    let sealed = key.seal(Place { store: &store, tree: "state", key: b"key" }, 1, 1, b"content").unwrap();
+    let cases = [
+        (Place { store: &store, tree: "state", key: b"key" }, true),
+        (Place { store: &other, tree: "state", key: b"key" }, false),
+        (Place { store: &store, tree: "audit", key: b"key" }, false),
+        (Place { store: &store, tree: "state", key: b"yek" }, false),
+        (Place { store: &store, tree: "statek", key: b"ey" }, false),
+    ];
+    for (place, opens) in cases {
+        assert_eq!(key.open(place, &sealed).is_ok(), opens, "{place:?}");
+    }
 }
 
 #[test]

@@ -154,6 +154,61 @@ async fn a_refused_or_failing_change_leaves_no_trace() {
     assert_eq!(bench.open().unwrap().state().roles["reader"].value.description, "four");
 }
 
+#[tokio::test]
+async fn a_refused_change_leaves_no_trace_in_a_shared_commit() {
+    let bench = Bench::new();
+    let store = bench.create();
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let first = store.mutate("ada", move |draft| {
+        draft.event(event("first"));
+        draft.put(role("a", "first"));
+        // All others are waiting by the time this ends, and share a commit.
+        wait.recv().unwrap();
+        Ok(())
+    });
+    let refused = store.mutate("ada", |draft| {
+        draft.event(event("refused"));
+        draft.put(role("a", "refused"));
+        draft.put(role("refused", ""));
+        Err::<(), _>(Failure::new(ErrorKind::Conflict, "no"))
+    });
+    let silent = store.mutate("ada", |draft| Ok(draft.put(role("a", "silent"))));
+    let panicked = store.mutate("ada", |draft| {
+        draft.put(role("a", "panicked"));
+        panic!("expected by the test") as Result<(), Failure>
+    });
+    let edge: EdgeId = "e1".parse().unwrap();
+    let large_text = "x".repeat(300 << 10);
+    let huge = v1::CallEvent { rule: large_text.clone(), ..call("r") };
+    let (first, refused, silent, panicked, large, append, last, ()) = tokio::join!(
+        first,
+        refused,
+        silent,
+        panicked,
+        put_role(&store, "large", &large_text),
+        store.audit_append(&edge, "b", 1, vec![call("r"), huge]),
+        put_role(&store, "last", "last"),
+        async { release.send(()).unwrap() },
+    );
+    first.unwrap();
+    assert!(refused.is_err() && silent.is_err() && panicked.is_err() && large.is_err() && append.is_err());
+    assert_eq!(last.unwrap().revision, Revision(3));
+    let check = |store: &Store| {
+        let state = store.state();
+        let roles: Vec<_> =
+            state.roles.iter().map(|(name, role)| (name.as_str(), role.value.description.as_str())).collect();
+        assert_eq!(roles, [("a", "first"), ("last", "last")]);
+        assert_eq!((state.revision, *store.audit_head().borrow()), (Revision(3), 3));
+        assert!(state.ingests.is_empty());
+    };
+    check(&store);
+    store.verify().await.unwrap();
+    put_role(&store, "a", "first").await.unwrap();
+    store.verify().await.unwrap();
+    store.close().await;
+    bench.open().unwrap().verify().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_changes_lose_no_update_and_share_commits() {
     const CALLERS: usize = 64;

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, error::Error, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use nla_proto::files::FileError;
+use prost::Message;
 
 use super::*;
 use crate::crypto::{KeyringError, Tree};
@@ -209,6 +210,7 @@ async fn a_record_that_was_removed_altered_swapped_or_put_back_is_noticed() {
     let tree = |db: &::sled::Db, tree: Tree| db.open_tree(tree.as_str()).unwrap();
     let keyring = Keyring::unwrap(&bench.kek, &header::read(&bench.dir()).unwrap()).unwrap();
     let index = |name: &str| keyring.index("role", &[name.as_bytes()]).to_vec();
+    let ingest = keyring.index("ingest", &[b"e1", b"b"]).to_vec();
     // An older copy of "b", with everything of that time.
     let mut old = Vec::new();
     tamper(&bench, |db| {
@@ -222,8 +224,23 @@ async fn a_record_that_was_removed_altered_swapped_or_put_back_is_noticed() {
     let copy = |name: Tree, key: &[u8]| old.iter().find(|(n, k, _)| *n == name && k == key).unwrap().2.clone();
     let store = bench.open().unwrap();
     put_role(&store, "b", "newer").await.unwrap();
+    store.audit_append(&"e1".parse().unwrap(), "b", 301, vec![call("r")]).await.unwrap();
     store.close().await;
     // The files as they are now are what the cases below start from.
+    let forge = |db: &::sled::Db, sequence: u64| {
+        let event = v1::AuditEvent { sequence, ..Default::default() };
+        let previous = tree(db, Tree::Audit).get((sequence - 1).to_be_bytes()).unwrap().unwrap();
+        let previous = keyring.open(Tree::Audit, &(sequence - 1).to_be_bytes(), &previous).unwrap();
+        let previous = head::AuditBody::decode(previous.plain.as_slice()).unwrap();
+        // The last one follows the one before it and is another all the same.
+        let chain = match sequence {
+            307 => head::chain(&previous.chain.try_into().unwrap(), sequence, &event.encode_to_vec()).to_vec(),
+            _ => vec![1; 32],
+        };
+        let body = head::AuditBody { chain, event: event.encode_to_vec() }.encode_to_vec();
+        let sealed = keyring.seal(Tree::Audit, &sequence.to_be_bytes(), sequence, &body).unwrap();
+        tree(db, Tree::Audit).insert(sequence.to_be_bytes(), sealed).unwrap();
+    };
     let pristine = files(&bench.dir());
     let restore = || -> &Bench {
         fs::remove_dir_all(bench.dir().join("sled")).unwrap();
@@ -238,6 +255,16 @@ async fn a_record_that_was_removed_altered_swapped_or_put_back_is_noticed() {
             "put back",
             "role/b was put back to an older copy",
             Box::new(|db| drop(tree(db, Tree::State).insert(index("b"), copy(Tree::State, &index("b"))).unwrap())),
+        ),
+        (
+            "put back, and not in the log of changes",
+            "a record of kind ingest was put back to an older copy",
+            Box::new(|db| drop(tree(db, Tree::State).insert(&ingest, copy(Tree::State, &ingest)).unwrap())),
+        ),
+        (
+            "removed, and not in the log of changes",
+            "there must be 1 records of kind ingest and there are 0",
+            Box::new(|db| drop(tree(db, Tree::State).remove(&ingest).unwrap())),
         ),
         (
             "swapped",
@@ -275,6 +302,8 @@ async fn a_record_that_was_removed_altered_swapped_or_put_back_is_noticed() {
             "audit event 300 is missing",
             Box::new(|db| drop(tree(db, Tree::Audit).remove(300_u64.to_be_bytes()).unwrap())),
         ),
+        ("last audit event from another history", "the last audit event is not the one", Box::new(|db| forge(db, 307))),
+        ("audit event from another history", "audit event 280 does not follow", Box::new(|db| forge(db, 280))),
         (
             "audit events swapped",
             "audit event 290 does not open",

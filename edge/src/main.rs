@@ -16,13 +16,17 @@ use tracing_subscriber::EnvFilter;
 
 /// Serves MCP over HTTPS to agents and runs their SQL, read-only.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, after_help = "Examples:
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   nla-edge --config /etc/nla/edge.toml
   nla-edge --config edge.toml --join-token-file /run/nla/join-token
   nla-edge check-config --config edge.toml
 
 A join token comes from `nlactl edge join-token NAME` and works once, for ten minutes.
-It is read from a file with mode 0600, or from NLA_JOIN_TOKEN, and never from an argument.")]
+It is read from a file with mode 0600, or from NLA_JOIN_TOKEN, and never from an argument."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

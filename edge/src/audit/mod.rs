@@ -16,11 +16,11 @@ use std::{
 use nla_domain::{audit::CallRecord, clock::WallClock};
 use tokio::sync::Notify;
 
+use self::spool::Spool;
 pub use self::{
     delivery::{Delivery, DeliveryError},
     slot::{AuditSlot, Recorded},
 };
-use self::spool::Spool;
 
 /// Bounds of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -109,8 +109,7 @@ impl RawConfig {
             _ => return Err(ConfigError::Format(path.to_owned())),
         };
         let folder = path.parent().unwrap_or(Path::new(""));
-        let paths =
-            [&mut raw.join_token_file, &mut raw.state_dir, &mut raw.tls.certificate, &mut raw.tls.key];
+        let paths = [&mut raw.join_token_file, &mut raw.state_dir, &mut raw.tls.certificate, &mut raw.tls.key];
         for file in paths.into_iter().flatten() {
             *file = folder.join(&*file);
         }
@@ -136,9 +135,9 @@ impl RawConfig {
     pub(super) fn check(self) -> Result<Config, ConfigError> {
         let listen = match self.listen {
             None => DEFAULT_LISTEN,
-            Some(text) => {
-                text.parse().map_err(|_| value("listen", text, "an address and port, such as 127.0.0.1:8443 or [::]:8443"))?
-            }
+            Some(text) => text
+                .parse()
+                .map_err(|_| value("listen", text, "an address and port, such as 127.0.0.1:8443 or [::]:8443"))?,
         };
         let control_plane_url = self.control_plane.url.ok_or(ConfigError::Missing {
             key: "control_plane.url",
@@ -154,9 +153,7 @@ impl RawConfig {
         Ok(Config {
             identity: IdentityConfig {
                 control_plane_url: service_url("control_plane.url", control_plane_url)?,
-                enrolment_url: enrolment_url
-                    .map(|url| service_url("control_plane.enrolment_url", url))
-                    .transpose()?,
+                enrolment_url: enrolment_url.map(|url| service_url("control_plane.enrolment_url", url)).transpose()?,
                 join: JoinSource { file: self.join_token_file, text: self.join_token },
                 storage: storage(self.identity, self.state_dir)?,
             },
@@ -196,19 +193,29 @@ fn public_url(text: String) -> Result<String, ConfigError> {
     let fits = text.parse::<Uri>().is_ok_and(|uri| {
         matches!(uri.scheme_str(), Some("https" | "http")) && uri.host().is_some() && uri.query().is_none()
     });
-    if fits { Ok(text) } else { Err(value("public_url", text, "the URL of the MCP endpoint, such as https://nla.example.com/mcp")) }
+    if fits {
+        Ok(text)
+    } else {
+        Err(value("public_url", text, "the URL of the MCP endpoint, such as https://nla.example.com/mcp"))
+    }
 }
 
 fn origin(text: String) -> Result<String, ConfigError> {
     let fits = text.parse::<Uri>().is_ok_and(|uri| {
         uri.scheme_str().is_some() && uri.host().is_some() && matches!(uri.path(), "" | "/") && !text.ends_with('/')
     });
-    if fits { Ok(text) } else { Err(value("allowed_origins", text, "scheme://host or scheme://host:port, without a path")) }
+    if fits {
+        Ok(text)
+    } else {
+        Err(value("allowed_origins", text, "scheme://host or scheme://host:port, without a path"))
+    }
 }
 
 fn network(text: String) -> Result<IpNet, ConfigError> {
     let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-    text.parse().or_else(|_| address()).map_err(|_| value("trusted_proxies", &text, "an address or a range such as 10.0.0.0/8"))
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| value("trusted_proxies", &text, "an address or a range such as 10.0.0.0/8"))
 }
 
 fn storage(identity: Option<String>, state_dir: Option<PathBuf>) -> Result<Storage, ConfigError> {
@@ -242,9 +249,10 @@ fn transport(plain_http: bool, tls: RawTls, listen: SocketAddr) -> Result<Transp
             key: "tls.certificate",
             expected: "a PEM file with the certificate chain for MCP clients (or plain_http = true on a loopback address)",
         }),
-        (false, Some(_), None) => {
-            Err(ConfigError::Missing { key: "tls.key", expected: "a PEM file with the certificate's private key, mode 0600" })
-        }
+        (false, Some(_), None) => Err(ConfigError::Missing {
+            key: "tls.key",
+            expected: "a PEM file with the certificate's private key, mode 0600",
+        }),
     }
 }
 

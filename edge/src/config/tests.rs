@@ -84,10 +84,22 @@ fn flags_win_over_the_file() {
 fn refusals_name_key_value_and_range() {
     let cases = [
         (r#"listen = "0.0.0.0:8443""#, r#"listen = "8443""#, ["listen", "8443", "127.0.0.1:8443"]),
-        (r#"url = "https://cp.example.com:7443""#, r#"url = "http://cp:1""#, ["control_plane.url", "http://cp:1", "https://host:port"]),
-        (r#"url = "https://cp.example.com:7443""#, r#"url = "https://cp""#, ["control_plane.url", "https://cp", "https://host:port"]),
+        (
+            r#"url = "https://cp.example.com:7443""#,
+            r#"url = "http://cp:1""#,
+            ["control_plane.url", "http://cp:1", "https://host:port"],
+        ),
+        (
+            r#"url = "https://cp.example.com:7443""#,
+            r#"url = "https://cp""#,
+            ["control_plane.url", "https://cp", "https://host:port"],
+        ),
         (r#"url = "https://cp.example.com:7443""#, "", ["control_plane.url", "missing", "https://"]),
-        (r#"enrolment_url = "https://cp.example.com:7444""#, "", ["control_plane.enrolment_url", "missing", "join token"]),
+        (
+            r#"enrolment_url = "https://cp.example.com:7444""#,
+            "",
+            ["control_plane.enrolment_url", "missing", "join token"],
+        ),
         (r#"certificate = "edge.crt""#, "", ["tls.certificate", "missing", "PEM"]),
         (r#"key = "/etc/nla/edge.key""#, "", ["tls.key", "missing", "0600"]),
         ("connections = 10", "connections = 0", ["limits.connections", "0", "1 to 100000"]),
@@ -117,9 +129,16 @@ fn refusals_name_key_value_and_range() {
 
 #[test]
 fn plain_http_is_for_loopback_only() {
-    let cases = [("127.0.0.1:80", true), ("[::1]:80", true), ("0.0.0.0:80", false), ("192.0.2.7:80", false), ("[::]:80", false)];
+    let cases = [
+        ("127.0.0.1:80", true),
+        ("[::1]:80", true),
+        ("0.0.0.0:80", false),
+        ("192.0.2.7:80", false),
+        ("[::]:80", false),
+    ];
     for (listen, accepted) in cases {
-        let text = format!("listen = \"{listen}\"\nplain_http = true\ncontrol_plane.url = \"https://127.0.0.1:7443\"\n");
+        let text =
+            format!("listen = \"{listen}\"\nplain_http = true\ncontrol_plane.url = \"https://127.0.0.1:7443\"\n");
         assert_eq!(load("edge.toml", &text).is_ok(), accepted, "{listen}");
     }
 }

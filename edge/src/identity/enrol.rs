@@ -70,9 +70,7 @@ fn accept(key: Secret, certificate: Option<Certificate>, hash: Option<[u8; 32]>)
     Ok(enrolled)
 }
 
-fn answer<T>(
-    outcome: Result<Result<Response<T>, Status>, tokio::time::error::Elapsed>,
-) -> Result<T, IdentityError> {
+fn answer<T>(outcome: Result<Result<Response<T>, Status>, tokio::time::error::Elapsed>) -> Result<T, IdentityError> {
     match outcome {
         Ok(Ok(response)) => Ok(response.into_inner()),
         Ok(Err(status)) => Err(sort(Failure::from_status(&status))),

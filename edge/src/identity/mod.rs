@@ -82,7 +82,9 @@ pub enum IdentityError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The control plane said no.
-    #[error("the control plane refused to enrol this edge; a join token works once and for ten minutes: make a new one")]
+    #[error(
+        "the control plane refused to enrol this edge; a join token works once and for ten minutes: make a new one"
+    )]
     Refused(#[source] Failure),
     /// The control plane could not be asked.
     #[error("the control plane cannot be reached for enrolment")]

@@ -3,11 +3,7 @@
 //! operator's (often a read-only mount), so it is left alone; the token's hash
 //! is kept instead, and a spent token is worth nothing.
 
-use nla_domain::{
-    join::JoinToken,
-    secret::Secret,
-    snapshot::Digest,
-};
+use nla_domain::{join::JoinToken, secret::Secret, snapshot::Digest};
 use nla_proto::files;
 
 use super::{IdentityError, JoinSource};
@@ -25,8 +21,8 @@ pub(super) fn read(source: &JoinSource) -> Result<Option<Token>, IdentityError> 
         && path.exists()
     {
         let bytes = files::read_private(path)?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| IdentityError::Token(nla_domain::join::MalformedJoinToken))?;
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| IdentityError::Token(nla_domain::join::MalformedJoinToken))?;
         if !text.trim().is_empty() {
             return parse(text).map(Some);
         }

@@ -113,7 +113,8 @@ impl Connection {
                 let running = Running::begin(&activity);
                 let client = address::resolve(peer, request.headers(), &proxies);
                 request.extensions_mut().insert(client);
-                let request = if h2 { request.map(|body| Body::new(ReadToEnd::new(body))) } else { request.map(Body::new) };
+                let request =
+                    if h2 { request.map(|body| Body::new(ReadToEnd::new(body))) } else { request.map(Body::new) };
                 let answer = router.clone().call(request);
                 async move { answer.await.map(|response| response.map(|body| Tracked { body, _running: running })) }
             })
@@ -149,11 +150,7 @@ fn log(peer: SocketAddr, outcome: Result<(), Box<dyn std::error::Error + Send + 
 fn builder(h2: bool, streams: u32, timeouts: Timeouts) -> auto::Builder<TokioExecutor> {
     let builder = auto::Builder::new(TokioExecutor::new());
     let mut builder = if h2 { builder.http2_only() } else { builder.http1_only() };
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(timeouts.headers)
-        .max_buf_size(MAX_HEADER_BYTES);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(timeouts.headers).max_buf_size(MAX_HEADER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -20,8 +20,8 @@ use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::connection::Timeouts;
 use self::connection::Connection;
+pub use self::connection::Timeouts;
 use crate::config::{Limits, Transport};
 
 /// Pause after the kernel refused a connection (out of descriptors), instead
@@ -60,7 +60,10 @@ pub struct Listener {
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listener").field("address", &self.address).field("tls", &self.tls.is_some()).finish_non_exhaustive()
+        f.debug_struct("Listener")
+            .field("address", &self.address)
+            .field("tls", &self.tls.is_some())
+            .finish_non_exhaustive()
     }
 }
 

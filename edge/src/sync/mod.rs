@@ -127,7 +127,10 @@ impl SyncClient {
             if let SyncError::Banned(reason) = error {
                 state.clear();
                 self.holder.ban(reason.clone());
-                tracing::error!(reason, "this edge is banned; it has forgotten everything and refuses all calls until it is restarted");
+                tracing::error!(
+                    reason,
+                    "this edge is banned; it has forgotten everything and refuses all calls until it is restarted"
+                );
                 return std::future::pending().await;
             }
             // Doubt lasts until a whole state has been taken.

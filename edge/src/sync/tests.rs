@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use nla_domain::{clock::SystemClock, id::Revision};
-use nla_proto::v1::{
-    ItemKind,
-    control_message::Message,
-    edge_message::Message as FromEdge,
-};
+use nla_proto::v1::{ItemKind, control_message::Message, edge_message::Message as FromEdge};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -86,7 +82,8 @@ async fn snapshot_delta_and_resume() {
     assert_eq!(revision(&edge), Some(5));
 
     let next = [settings(), token(1, "ada"), token(2, "bob"), database("shop", "shop")];
-    let change = v1::Delta { from: 5, to: 6, upserts: vec![token(2, "bob")], removals: vec![], digest: digest_of(&next) };
+    let change =
+        v1::Delta { from: 5, to: 6, upserts: vec![token(2, "bob")], removals: vec![], digest: digest_of(&next) };
     stream.send(Message::Delta(change)).await;
     assert_eq!(stream.ack().await.revision, 6);
 

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Runs the official MCP clients against an edge that is up:
+# Runs the official MCP clients against an edge.
 #
+#   tests/clients/run.sh     builds and starts the demo, and tests its first edge
 #   NLA_URL=https://localhost:8443/mcp NLA_TOKEN=nla_... NLA_DATABASE=shop NLA_CA=ca.pem tests/clients/run.sh
+#                            tests an edge that is up already
 #
 # NLA_CA is the file with the authority of the edge's certificate, left out for
 # plain HTTP. The clients are installed once, pinned, into
@@ -17,6 +19,42 @@ fail() {
     exit 2
 }
 
+demo_pid=
+work=$(mktemp -d)
+cleanup() {
+    if [[ -n $demo_pid ]]; then
+        kill "$demo_pid" 2>/dev/null || true
+        wait "$demo_pid" 2>/dev/null || true
+    fi
+    rm -rf "$work"
+}
+trap cleanup EXIT
+
+start_demo() {
+    (cd "$repository" && cargo build --quiet -p nla-sandbox --bin nla-demo)
+    "${CARGO_TARGET_DIR:-$repository/target}/debug/nla-demo" --output json --edges 1 \
+        >"$work/ready.json" 2>"$work/demo.log" &
+    demo_pid=$!
+    local _
+    for _ in $(seq 300); do
+        if [[ -s $work/ready.json ]]; then
+            break
+        fi
+        kill -0 "$demo_pid" 2>/dev/null || fail "the demo ended: $(cat "$work/demo.log")"
+        sleep 0.2
+    done
+    [[ -s $work/ready.json ]] || fail "the demo is not ready after a minute: $(cat "$work/demo.log")"
+    read -r NLA_URL NLA_TOKEN NLA_CA < <(python3 -c '
+import json, sys
+ready = json.load(open(sys.argv[1]))
+print(ready["mcp_urls"][0], ready["token"], ready["ca_cert"])' "$work/ready.json")
+    NLA_DATABASE=shop
+    export NLA_URL NLA_TOKEN NLA_CA NLA_DATABASE
+}
+
+if [[ -z ${NLA_URL:-} ]]; then
+    start_demo
+fi
 for name in NLA_URL NLA_TOKEN NLA_DATABASE; do
     [[ -n ${!name:-} ]] || fail "$name is not set"
 done

@@ -140,6 +140,9 @@ impl App {
         let options = Options {
             allowed_origins: self.config.allowed_origins.clone(),
             tasks: calls.clone(),
+            // Without sessions an answer whose connection is gone reaches nobody,
+            // so the query behind it only costs.
+            cancel_legacy_on_disconnect: true,
             ..Options::default()
         };
         slot.open(mcp::router(Arc::new(EdgeHandler::new(Arc::clone(&pipeline))), options));

@@ -1,4 +1,4 @@
-//! The edge's configuration, checked. [`raw`] reads file, environment and
+//! The edge's configuration, checked. `raw` reads file, environment and
 //! flags; this module owns the checked form, the defaults and the words of a
 //! refusal. `main` loads it; `app` builds from it. Invariant: whatever is in a
 //! [`Config`] can be started, as far as that can be known without starting it.

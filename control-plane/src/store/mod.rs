@@ -9,7 +9,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::Ordering},
     thread::JoinHandle,
 };
 
@@ -345,7 +345,14 @@ impl Shared {
             let _ = writer.join();
         }
         // Readers hold the lock while they read; now the last owner goes.
-        self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((backend, _lock)) = database
+            && self.published.broken.load(Ordering::Acquire)
+        {
+            // sled waits for ever to write what it could not write before. The
+            // process is about to end; what was acknowledged is on the disk.
+            std::mem::forget(backend);
+        }
     }
 }
 

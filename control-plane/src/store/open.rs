@@ -37,6 +37,9 @@ const LOCK: &str = "lock";
 /// larger one would take long and much disk at each start.
 const MAX_TRIAL_BYTES: u64 = 4 << 30;
 
+/// What the copy may grow by while it is open.
+const TRIAL_MARGIN_BYTES: u64 = 16 << 20;
+
 /// Where a store is and how it behaves.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
@@ -96,8 +99,9 @@ impl Lock {
             }
             Err(TryLockError::Error(source)) => return Err(io_error("lock", &path)(source)),
         }
+        // For the message above only: a full disk must not keep us from starting.
         let note = format!("{}\n", std::process::id());
-        file.set_len(0).and_then(|()| file.write_all(note.as_bytes())).map_err(io_error("write", &path))?;
+        let _ = file.set_len(0).and_then(|()| file.write_all(note.as_bytes()));
         Ok(Self(file))
     }
 }
@@ -205,7 +209,6 @@ fn writer(options: &StoreOptions, backend: Arc<dyn Backend>, keyring: Keyring, l
         head: loaded.head,
         elements: loaded.elements,
         mark,
-        broken: false,
     }
 }
 
@@ -215,7 +218,8 @@ fn try_on_copy(options: &StoreOptions, keyring: &Keyring, marked: u64) -> Result
     remove(&trial)?;
     let size_bytes = size(&source).map_err(io_error("read", &source))?;
     let stat = rustix::fs::statvfs(&options.dir).map_err(|error| io_error("examine", &options.dir)(error.into()))?;
-    let room = stat.f_bavail.saturating_mul(stat.f_frsize) > size_bytes.saturating_add(options.reserve_bytes);
+    let needed_bytes = size_bytes.saturating_add(options.reserve_bytes).saturating_add(TRIAL_MARGIN_BYTES);
+    let room = stat.f_bavail.saturating_mul(stat.f_frsize) >= needed_bytes;
     if size_bytes > MAX_TRIAL_BYTES || !room {
         tracing::warn!(
             size_bytes,
@@ -241,8 +245,10 @@ fn remove(trial: &Path) -> Result<(), StoreError> {
 
 fn size(dir: &Path) -> std::io::Result<u64> {
     fs::read_dir(dir)?.try_fold(0_u64, |total, entry| {
-        let metadata = entry?.metadata()?;
-        Ok(total.saturating_add(metadata.len()))
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        let bytes = if metadata.is_dir() { size(&entry.path())? } else { metadata.len() };
+        Ok(total.saturating_add(bytes))
     })
 }
 

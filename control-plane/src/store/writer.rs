@@ -5,7 +5,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -56,6 +59,8 @@ pub(super) struct Published {
     pub(super) changes: RwLock<VecDeque<ChangedItems>>,
     pub(super) revision: watch::Sender<Revision>,
     pub(super) audit_count: watch::Sender<u64>,
+    /// A commit failed half-way; nothing more is committed.
+    pub(super) broken: AtomicBool,
 }
 
 impl Published {
@@ -65,6 +70,7 @@ impl Published {
             audit_count: watch::Sender::new(head.audit_count),
             state: ArcSwap::from_pointee(state),
             changes: RwLock::new(changes),
+            broken: AtomicBool::new(false),
         }
     }
 }
@@ -78,7 +84,6 @@ pub(super) struct Writer {
     pub(super) head: Head,
     pub(super) elements: HashMap<RecordKey, [u8; 32]>,
     pub(super) mark: Mark,
-    pub(super) broken: bool,
 }
 
 impl Writer {
@@ -119,7 +124,7 @@ impl Writer {
         let state = self.published.state.load_full();
         let mut batch = Batch::new(&state, &self.head, &mut self.elements, &self.keyring, self.clock.now());
         let value = batch.change("init", change)?;
-        commit(batch, self.backend.as_ref(), &self.published, &mut self.head, &mut self.broken)?;
+        commit(batch, self.backend.as_ref(), &self.published, &mut self.head)?;
         self.advance_mark();
         Ok(value)
     }
@@ -129,7 +134,7 @@ impl Writer {
         let state = self.published.state.load_full();
         let mut batch = Batch::new(&state, &self.head, &mut self.elements, &self.keyring, self.clock.now());
         let answers: Vec<Answer> = jobs.into_iter().map(|job| job(&mut batch)).collect();
-        let committed = commit(batch, self.backend.as_ref(), &self.published, &mut self.head, &mut self.broken);
+        let committed = commit(batch, self.backend.as_ref(), &self.published, &mut self.head);
         if committed.is_ok() {
             self.advance_mark();
         }
@@ -147,21 +152,15 @@ impl Writer {
 }
 
 /// Makes the batch durable, then visible; or neither.
-fn commit(
-    mut batch: Batch<'_>,
-    backend: &dyn Backend,
-    published: &Published,
-    head: &mut Head,
-    broken: &mut bool,
-) -> Result<(), Failure> {
+fn commit(mut batch: Batch<'_>, backend: &dyn Backend, published: &Published, head: &mut Head) -> Result<(), Failure> {
     if batch.writes.is_empty() {
         return Ok(());
     }
-    let committed = if *broken {
+    let committed = if published.broken.load(Ordering::Acquire) {
         Err(Failure::new(ErrorKind::Unavailable, BROKEN))
     } else {
         let sealed = batch.seal_head().map_err(|error| Failure::new(ErrorKind::Unavailable, error.to_string()));
-        sealed.and_then(|()| backend.commit(&batch.writes).map_err(|error| failure_of(&error, broken)))
+        sealed.and_then(|()| backend.commit(&batch.writes).map_err(|error| failure_of(&error, published)))
     };
     match committed {
         Ok(()) => {
@@ -177,14 +176,14 @@ fn commit(
 const BROKEN: &str =
     "the store could not write and takes no more changes: repair the disk, then restart the control plane";
 
-fn failure_of(error: &CommitError, broken: &mut bool) -> Failure {
+fn failure_of(error: &CommitError, published: &Published) -> Failure {
     match error {
         CommitError::DiskFull { .. } => {
             tracing::warn!(%error, "commit refused");
         }
         CommitError::Broken(source) => {
             tracing::error!(error = %source, cause = ?source, "the store is broken");
-            *broken = true;
+            published.broken.store(true, Ordering::Release);
         }
     }
     Failure::new(ErrorKind::Unavailable, error.to_string())

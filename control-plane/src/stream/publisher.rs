@@ -71,6 +71,14 @@ impl Publisher {
         self.newest.subscribe()
     }
 
+    /// The newest state, not older than what the store holds at this moment:
+    /// an edge that connects after a revocation never sees the state before.
+    pub(super) async fn newest(&self, published: &mut watch::Receiver<Arc<Published>>) -> Option<Arc<Published>> {
+        let committed = self.store.state().revision;
+        let newest = published.wait_for(|published| published.revision >= committed).await.ok()?;
+        Some(Arc::clone(&newest))
+    }
+
     /// False for an edge that was banned or never enrolled.
     pub(super) fn may_follow(&self, edge: &EdgeId) -> bool {
         self.store.state().edges.get(edge).is_some_and(|edge| edge.value.revoked.is_none())

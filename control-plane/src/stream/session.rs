@@ -148,8 +148,12 @@ impl Following<'_> {
     /// Answers the Hello. An edge of another epoch, of an unknown revision or
     /// with other content gets everything.
     async fn start(&mut self, hello: &v1::Hello) -> Result<(), End> {
+        let session = self.session;
+        let current = tokio::select! {
+            current = session.context.publisher.newest(&mut self.published) => current.ok_or(End::Shutdown)?,
+            () = session.context.shutdown.cancelled() => return Err(End::Shutdown),
+        };
         self.check_ban()?;
-        let current = Arc::clone(&self.published.borrow_and_update());
         let same_life = hello.epoch == current.epoch.0 && hello.revision > 0;
         if same_life && hello.revision <= current.revision.0 {
             let held = Revision(hello.revision);

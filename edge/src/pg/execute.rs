@@ -32,6 +32,16 @@ const GRACE: Duration = Duration::from_secs(2);
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// A ROLLBACK has nothing to wait for.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Waits between cancel requests: a lost one is repeated soon, a server that is
+/// slow to notice is not pestered.
+const STOP_PATIENCE: [Duration; 6] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+];
 /// PostgreSQL cuts `application_name` there (NAMEDATALEN - 1).
 const MAX_APPLICATION_NAME: usize = 63;
 /// Rows of few bytes cost more on the wire than in JSON, three times at most.
@@ -252,14 +262,25 @@ impl Drop for Lease {
         let target = Arc::clone(&self.target);
         // Without a runtime the process is ending, and its sockets with it.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if !connected.client.is_closed() || connected.meter.is_exhausted() {
-                    target.cancel(&connected.cancel).await;
-                }
-                drop(connected);
-            });
+            runtime.spawn(async move { stop(&target, connected).await });
         }
     }
+}
+
+/// Cancels what runs until the server is proven idle, then hangs up. One request
+/// is not enough: it is lost when it overtakes the statement on its way to the
+/// server, and a server does not notice that its client has hung up.
+async fn stop(target: &Target, connected: Connected) {
+    let mut idle = pin!(connected.client.batch_execute("ROLLBACK"));
+    for patience in STOP_PATIENCE {
+        target.cancel(&connected.cancel).await;
+        // Any answer will do, an error as well: it is the answer to what was
+        // sent last.
+        if timeout(patience, idle.as_mut()).await.is_ok() {
+            return;
+        }
+    }
+    tracing::warn!(database = %target.database.name, "a statement did not stop when cancelled; its time limit will end it");
 }
 
 /// BEGIN and all that a statement rests on. Set in each transaction, because

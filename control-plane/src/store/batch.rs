@@ -226,8 +226,12 @@ impl<'a> Batch<'a> {
         let element = match self.state.entry(key) {
             Some(entry) => {
                 let revision = entry.meta().revision.0;
-                let sealed = self.seal(Tree::State, index.to_vec(), revision, &codec::encode(&entry))?;
-                Some(sealed)
+                let plain = codec::encode(&entry);
+                // What cannot be read back would keep the store from opening.
+                if let Err(error) = codec::decode(&plain) {
+                    return Err(Failure::invalid(error.field.clone(), format!("{key} cannot be stored: {error}")));
+                }
+                Some(self.seal(Tree::State, index.to_vec(), revision, &plain)?)
             }
             None => {
                 self.writes.push(Write { tree: Tree::State, key: index.to_vec(), value: None });

@@ -11,6 +11,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, RwLock, atomic::Ordering},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use nla_domain::{
@@ -57,6 +58,9 @@ use self::{
     writer::{Order, Published, Writer},
 };
 use crate::crypto::{Kek, Keyring};
+
+/// How long closing waits for a database that failed to write.
+const BROKEN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A handle to the open store; clones share it. Dropping the last one, or
 /// [`Store::close`], ends the writer and gives the folder free.
@@ -346,12 +350,16 @@ impl Shared {
         }
         // Readers hold the lock while they read; now the last owner goes.
         let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some((backend, _lock)) = database
-            && self.published.broken.load(Ordering::Acquire)
-        {
-            // sled waits for ever to write what it could not write before. The
-            // process is about to end; what was acknowledged is on the disk.
-            std::mem::forget(backend);
+        let broken = self.published.broken.load(Ordering::Acquire);
+        if let Some((backend, _lock)) = database.filter(|_| broken) {
+            // After a failed write, sled may wait for ever to write the rest.
+            // What was acknowledged is on the disk, so it is not waited for.
+            let (done, dropped) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                drop(backend);
+                let _ = done.send(());
+            });
+            let _ = dropped.recv_timeout(BROKEN_PATIENCE);
         }
     }
 }

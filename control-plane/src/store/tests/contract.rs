@@ -143,8 +143,16 @@ async fn a_refused_or_failing_change_leaves_no_trace() {
         })
         .await;
     assert_eq!(panicked.unwrap_err().kind, ErrorKind::Internal);
-    let large = put_role(&store, "large", &"x".repeat(300 << 10)).await;
+    let large = v1::AdminEvent { after_json: "x".repeat(300 << 10), ..event("large") };
+    let large = store
+        .mutate("ada", |draft| {
+            draft.event(large);
+            Ok(draft.put(role("large", "")))
+        })
+        .await;
     assert_eq!(large.unwrap_err().kind, ErrorKind::InvalidArgument);
+    let unreadable = put_role(&store, "unreadable", "a control character\0").await.unwrap_err();
+    assert_eq!((unreadable.kind, unreadable.field.as_deref()), (ErrorKind::InvalidArgument, Some("description")));
     let state = store.state();
     assert_eq!((state.revision, state.roles.len()), (Revision(2), 1));
     assert_eq!(state.roles["reader"].value.description, "one");

@@ -1,7 +1,7 @@
 //! Tests of the store on real files. [`Bench`] is all that knows which
 //! database is below; the contract holds for any.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use nla_domain::{
     clock::{FixedClock, Timestamp},

@@ -16,7 +16,7 @@ help: ## Shows this list
 
 demo: ## Starts a whole NLA with sample data; options by ARGS="--help"
 	@scripts/setup
-	@$(ENV); exec cargo run --package nla-sandbox --bin nla-demo -- $(ARGS)
+	@$(ENV); cargo build --bin nlactl && exec cargo run --bin nla-demo -- $(ARGS)
 
 test: ## Runs all tests; options of cargo test by ARGS="..."
 	@scripts/setup

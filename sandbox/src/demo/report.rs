@@ -56,7 +56,7 @@ impl Ready {
         self.print_clients(out, url)?;
         writeln!(out, "\nAdminister it in another terminal:\n")?;
         writeln!(out, "  export NLA_CONFIG_DIR={}", self.operator_dir.display())?;
-        writeln!(out, "  cargo run --bin nlactl -- audit tail")?;
+        writeln!(out, "  target/debug/nlactl audit tail")?;
         writeln!(out, "\nCtrl-C stops everything.")
     }
 

@@ -7,7 +7,6 @@ pub mod authz;
 pub mod config;
 pub mod crypto;
 pub mod init;
-pub mod logging;
 pub mod pki;
 mod services;
 pub mod store;

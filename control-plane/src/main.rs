@@ -12,8 +12,8 @@ use nla_control_plane::{
     app,
     config::{Config, default_config_file},
     init::{InitOptions, init},
-    logging,
 };
+use nla_proto::startup::start_logging;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +55,7 @@ fn load(args: RunArgs) -> Result<Config> {
 
 async fn run(args: RunArgs) -> Result<()> {
     let config = load(args)?;
-    logging::start(&config.log).context("cannot start logging")?;
+    start_logging(&config.log).context("cannot start logging")?;
     let app = Box::pin(app::build(config)).await?;
     let shutdown = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;

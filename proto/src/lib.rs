@@ -1,10 +1,12 @@
 //! The wire: messages and services generated from `nla/v1/*.proto`, their
-//! conversions to and from the domain, errors as gRPC carries them, and the
-//! mTLS channels and listeners over which all of it travels.
+//! conversions to and from the domain, errors as gRPC carries them, the mTLS
+//! channels and listeners over which all of it travels, and how the programs at
+//! both ends of it start.
 
 pub mod convert;
 pub mod failure;
 pub mod files;
+pub mod startup;
 pub mod tls;
 
 /// Messages, clients and servers of `nla.v1`.

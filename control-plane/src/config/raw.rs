@@ -8,9 +8,10 @@ use std::{
 };
 
 use nla_domain::snapshot::MAX_STALENESS;
+use nla_proto::startup::{self, RawLog};
 use serde::Deserialize;
 
-use super::{Config, ConfigError, Limits, LogConfig, StalenessBounds, default_key_file, staleness_range};
+use super::{Config, ConfigError, Limits, StalenessBounds, default_key_file, staleness_range};
 
 /// Values from flags and the environment.
 #[derive(Debug, Clone, Default)]
@@ -31,23 +32,6 @@ pub struct Overrides {
     pub log_format: Option<String>,
     /// Level or directives.
     pub log_level: Option<String>,
-}
-
-/// How a configuration file is written; its ending says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
-    Toml,
-    Yaml,
-}
-
-impl Format {
-    pub(crate) fn of(path: &Path) -> Result<Self, ConfigError> {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("toml") => Ok(Self::Toml),
-            Some("yaml" | "yml") => Ok(Self::Yaml),
-            _ => Err(ConfigError::Format(path.to_owned())),
-        }
-    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -80,26 +64,9 @@ struct RawLimits {
     concurrent_snapshots: Option<u64>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawLog {
-    format: Option<String>,
-    level: Option<String>,
-}
-
 impl RawConfig {
     pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let bytes = nla_proto::files::read_public(path).map_err(ConfigError::Read)?;
-        let syntax = |reason: String| ConfigError::Syntax { path: path.to_owned(), reason };
-        let text = std::str::from_utf8(&bytes).map_err(|error| syntax(error.to_string()))?;
-        let mut raw: Self = match Format::of(path)? {
-            Format::Toml => toml::from_str(text).map_err(|error| syntax(error.to_string()))?,
-            Format::Yaml if text.trim().is_empty() => Self::default(),
-            Format::Yaml => {
-                let document = serde_yaml_ng::Deserializer::from_str(text);
-                serde_path_to_error::deserialize(document).map_err(|error| syntax(error.to_string()))?
-            }
-        };
+        let mut raw: Self = startup::read_config(path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         for file in [&mut raw.data_dir, &mut raw.key_file].into_iter().flatten() {
             // An empty path is refused later, and must not become the folder.
@@ -118,7 +85,7 @@ impl RawConfig {
             enrolment_listen: over.enrolment_listen.or(self.enrolment_listen),
             trust_domain: over.trust_domain.or(self.trust_domain),
             names: over.names.or(self.names),
-            log: RawLog { format: over.log_format.or(self.log.format), level: over.log_level.or(self.log.level) },
+            log: RawLog { format: over.log_format, level: over.log_level }.or(self.log),
             ..self
         }
     }
@@ -133,7 +100,11 @@ impl RawConfig {
         let strict = staleness("staleness.strict_seconds", self.staleness.strict_seconds, bounds.strict)?;
         let standard = staleness("staleness.standard_seconds", self.staleness.standard_seconds, bounds.standard)?;
         if strict > standard {
-            return Err(value("staleness.strict_seconds", strict.as_secs(), "at most staleness.standard_seconds"));
+            return Err(ConfigError::value(
+                "staleness.strict_seconds",
+                strict.as_secs(),
+                "at most staleness.standard_seconds",
+            ));
         }
         let limits = Limits::default();
         Ok(Config {
@@ -159,27 +130,23 @@ impl RawConfig {
             shutdown_deadline: match self.shutdown_seconds {
                 None => defaults.shutdown_deadline,
                 Some(seconds @ 0..=300) => Duration::from_secs(seconds),
-                Some(seconds) => return Err(value("shutdown_seconds", seconds, "0 to 300")),
+                Some(seconds) => return Err(ConfigError::value("shutdown_seconds", seconds, "0 to 300")),
             },
-            log: log(self.log)?,
+            log: self.log.check()?,
             data_dir: defaults.data_dir,
         })
     }
 }
 
-fn value(key: &'static str, value: impl ToString, expected: impl Into<String>) -> ConfigError {
-    ConfigError::Value { key, value: value.to_string(), expected: expected.into() }
-}
-
 fn address(key: &'static str, text: Option<String>, default: SocketAddr) -> Result<SocketAddr, ConfigError> {
     let Some(text) = text else { return Ok(default) };
-    text.parse().map_err(|_| value(key, text, "an address and port, such as 127.0.0.1:7443 or [::]:7443"))
+    text.parse().map_err(|_| ConfigError::value(key, text, "an address and port, such as 127.0.0.1:7443 or [::]:7443"))
 }
 
 fn names(names: Option<Vec<String>>, default: Vec<String>) -> Result<Vec<String>, ConfigError> {
     let Some(names) = names else { return Ok(default) };
     for name in &names {
-        check_name(name).map_err(|()| value("names", name, "host names and addresses without port"))?;
+        check_name(name).map_err(|()| ConfigError::value("names", name, "host names and addresses without port"))?;
     }
     Ok(names)
 }
@@ -192,7 +159,7 @@ fn check_name(name: &str) -> Result<(), ()> {
 fn trust_domain(text: Option<String>, default: String) -> Result<String, ConfigError> {
     let Some(text) = text else { return Ok(default) };
     check_trust_domain(&text).map_err(|()| {
-        value("trust_domain", &text, "1 to 255 of a-z, 0-9, '.', '-' and '_' (SPIFFE-ID, section 2.1)")
+        ConfigError::value("trust_domain", &text, "1 to 255 of a-z, 0-9, '.', '-' and '_' (SPIFFE-ID, section 2.1)")
     })?;
     Ok(text)
 }
@@ -207,7 +174,7 @@ fn staleness(key: &'static str, seconds: Option<u64>, default: Duration) -> Resu
     match seconds {
         None => Ok(default),
         Some(seconds) if (1..=MAX_STALENESS.as_secs()).contains(&seconds) => Ok(Duration::from_secs(seconds)),
-        Some(seconds) => Err(value(key, seconds, staleness_range())),
+        Some(seconds) => Err(ConfigError::value(key, seconds, staleness_range())),
     }
 }
 
@@ -216,22 +183,7 @@ fn count(key: &'static str, number: Option<u64>, default: u32) -> Result<u32, Co
         None => Ok(default),
         Some(number) => match u32::try_from(number) {
             Ok(number @ 1..=100_000) => Ok(number),
-            _ => Err(value(key, number, "1 to 100000")),
+            _ => Err(ConfigError::value(key, number, "1 to 100000")),
         },
     }
-}
-
-fn log(raw: RawLog) -> Result<LogConfig, ConfigError> {
-    let mut log = LogConfig::default();
-    if let Some(format) = raw.format {
-        log.format = format.parse().map_err(|()| value("log.format", format, "text or json"))?;
-    }
-    if let Some(level) = raw.level {
-        let parsed = tracing_subscriber::EnvFilter::builder().parse(&level);
-        parsed.map_err(|error| {
-            value("log.level", &level, format!("error, warn, info, debug, trace, or directives ({error})"))
-        })?;
-        log.level = level;
-    }
-    Ok(log)
 }

@@ -3,12 +3,15 @@
 
 use std::{net::IpAddr, path::Path};
 
-use nla_proto::files::{self, FileError};
+use nla_proto::{
+    files::{self, FileError},
+    startup::Format,
+};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{
-    config::{Config, ConfigError, Format},
+    config::{Config, ConfigError},
     pki::Issued,
 };
 

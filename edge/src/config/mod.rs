@@ -8,11 +8,12 @@ mod raw;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    str::FromStr,
     time::Duration,
 };
 
 use ipnet::IpNet;
+
+pub use nla_proto::startup::{ConfigError, LogConfig, LogFormat};
 
 pub use self::raw::Overrides;
 use crate::{audit::QueueLimits, identity::IdentityConfig};
@@ -93,86 +94,6 @@ impl Default for Limits {
             address_burst: DEFAULT_ADDRESS_BURST,
         }
     }
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object per line.
-    Json,
-}
-
-impl FromStr for LogFormat {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err(()),
-        }
-    }
-}
-
-/// What is logged and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogConfig {
-    /// Form of the lines.
-    pub format: LogFormat,
-    /// A level, or directives such as `info,nla_edge=debug`.
-    pub level: String,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { format: LogFormat::default(), level: "info".to_owned() }
-    }
-}
-
-/// Why a configuration was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {}", path.display())]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: nla_proto::files::FileError,
-    },
-    /// The file's ending tells no format.
-    #[error("{}: a configuration file ends in .toml, .yaml or .yml", .0.display())]
-    Format(PathBuf),
-    /// The file is not TOML or YAML, or has a key that is not known.
-    #[error("{}: {reason}", path.display())]
-    Syntax {
-        /// Which file.
-        path: PathBuf,
-        /// What the parser says, with the key and line.
-        reason: String,
-    },
-    /// A value that cannot be used.
-    #[error("{key}: {value:?} is not accepted: {expected}")]
-    Value {
-        /// Which key.
-        key: &'static str,
-        /// The value as written.
-        value: String,
-        /// What would be accepted.
-        expected: String,
-    },
-    /// A key without which nothing can start.
-    #[error("{key} is missing: {expected}")]
-    Missing {
-        /// Which key.
-        key: &'static str,
-        /// What to write there.
-        expected: &'static str,
-    },
 }
 
 impl Config {

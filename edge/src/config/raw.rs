@@ -10,9 +10,10 @@ use std::{
 use http::Uri;
 use ipnet::IpNet;
 use nla_domain::secret::Secret;
+use nla_proto::startup::{self, RawLog};
 use serde::Deserialize;
 
-use super::{Config, ConfigError, DEFAULT_LISTEN, DEFAULT_SHUTDOWN, Limits, LogConfig, Transport};
+use super::{Config, ConfigError, DEFAULT_LISTEN, DEFAULT_SHUTDOWN, Limits, Transport};
 use crate::{
     audit::{QueueLimits, RESERVED_BYTES},
     identity::{IdentityConfig, JoinSource, Storage},
@@ -86,28 +87,9 @@ struct RawLimits {
     audit_queue_bytes: Option<u64>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawLog {
-    format: Option<String>,
-    level: Option<String>,
-}
-
 impl RawConfig {
     pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let bytes = nla_proto::files::read_public(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let syntax = |reason: String| ConfigError::Syntax { path: path.to_owned(), reason };
-        let text = std::str::from_utf8(&bytes).map_err(|error| syntax(error.to_string()))?;
-        let mut raw: Self = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("toml") => toml::from_str(text).map_err(|error| syntax(error.to_string()))?,
-            Some("yaml" | "yml") if text.trim().is_empty() => Self::default(),
-            Some("yaml" | "yml") => {
-                let document = serde_yaml_ng::Deserializer::from_str(text);
-                serde_path_to_error::deserialize(document).map_err(|error| syntax(error.to_string()))?
-            }
-            _ => return Err(ConfigError::Format(path.to_owned())),
-        };
+        let mut raw: Self = startup::read_config(path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let paths = [&mut raw.join_token_file, &mut raw.state_dir, &mut raw.tls.certificate, &mut raw.tls.key];
         for file in paths.into_iter().flatten() {
@@ -127,7 +109,7 @@ impl RawConfig {
             state_dir: over.state_dir.or(self.state_dir),
             listen: over.listen.or(self.listen),
             public_url: over.public_url.or(self.public_url),
-            log: RawLog { format: over.log_format.or(self.log.format), level: over.log_level.or(self.log.level) },
+            log: RawLog { format: over.log_format, level: over.log_level }.or(self.log),
             ..self
         }
     }
@@ -135,9 +117,9 @@ impl RawConfig {
     pub(super) fn check(self) -> Result<Config, ConfigError> {
         let listen = match self.listen {
             None => DEFAULT_LISTEN,
-            Some(text) => text
-                .parse()
-                .map_err(|_| value("listen", text, "an address and port, such as 127.0.0.1:8443 or [::]:8443"))?,
+            Some(text) => text.parse().map_err(|_| {
+                ConfigError::value("listen", text, "an address and port, such as 127.0.0.1:8443 or [::]:8443")
+            })?,
         };
         let control_plane_url = self.control_plane.url.ok_or(ConfigError::Missing {
             key: "control_plane.url",
@@ -167,15 +149,11 @@ impl RawConfig {
             shutdown_deadline: match self.shutdown_seconds {
                 None => DEFAULT_SHUTDOWN,
                 Some(seconds @ 1..=300) => Duration::from_secs(seconds),
-                Some(seconds) => return Err(value("shutdown_seconds", seconds, "1 to 300")),
+                Some(seconds) => return Err(ConfigError::value("shutdown_seconds", seconds, "1 to 300")),
             },
-            log: log(self.log)?,
+            log: self.log.check()?,
         })
     }
-}
-
-fn value(key: &'static str, value: impl ToString, expected: impl Into<String>) -> ConfigError {
-    ConfigError::Value { key, value: value.to_string(), expected: expected.into() }
 }
 
 fn service_url(key: &'static str, text: String) -> Result<String, ConfigError> {
@@ -186,7 +164,7 @@ fn service_url(key: &'static str, text: String) -> Result<String, ConfigError> {
             && uri.query().is_none()
             && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
     });
-    if fits { Ok(text) } else { Err(value(key, text, "https://host:port")) }
+    if fits { Ok(text) } else { Err(ConfigError::value(key, text, "https://host:port")) }
 }
 
 fn public_url(text: String) -> Result<String, ConfigError> {
@@ -196,7 +174,7 @@ fn public_url(text: String) -> Result<String, ConfigError> {
     if fits {
         Ok(text)
     } else {
-        Err(value("public_url", text, "the URL of the MCP endpoint, such as https://nla.example.com/mcp"))
+        Err(ConfigError::value("public_url", text, "the URL of the MCP endpoint, such as https://nla.example.com/mcp"))
     }
 }
 
@@ -207,7 +185,7 @@ fn origin(text: String) -> Result<String, ConfigError> {
     if fits {
         Ok(text)
     } else {
-        Err(value("allowed_origins", text, "scheme://host or scheme://host:port, without a path"))
+        Err(ConfigError::value("allowed_origins", text, "scheme://host or scheme://host:port, without a path"))
     }
 }
 
@@ -215,12 +193,12 @@ fn network(text: String) -> Result<IpNet, ConfigError> {
     let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
     text.parse()
         .or_else(|_| address())
-        .map_err(|_| value("trusted_proxies", &text, "an address or a range such as 10.0.0.0/8"))
+        .map_err(|_| ConfigError::value("trusted_proxies", &text, "an address or a range such as 10.0.0.0/8"))
 }
 
 fn storage(identity: Option<String>, state_dir: Option<PathBuf>) -> Result<Storage, ConfigError> {
     match (identity.as_deref(), state_dir) {
-        (Some("memory"), Some(folder)) => Err(value(
+        (Some("memory"), Some(folder)) => Err(ConfigError::value(
             "state_dir",
             folder.display(),
             "nothing is kept with identity = \"memory\"; leave state_dir out, or set identity = \"file\"",
@@ -231,19 +209,21 @@ fn storage(identity: Option<String>, state_dir: Option<PathBuf>) -> Result<Stora
             key: "state_dir",
             expected: "identity = \"file\" keeps the edge's key there; a folder that only the edge's user may enter",
         }),
-        (Some(other), _) => Err(value("identity", other, "\"memory\" or \"file\"")),
+        (Some(other), _) => Err(ConfigError::value("identity", other, "\"memory\" or \"file\"")),
     }
 }
 
 fn transport(plain_http: bool, tls: RawTls, listen: SocketAddr) -> Result<Transport, ConfigError> {
     match (plain_http, tls.certificate, tls.key) {
         (true, None, None) if listen.ip().is_loopback() => Ok(Transport::PlainHttp),
-        (true, None, None) => Err(value(
+        (true, None, None) => Err(ConfigError::value(
             "plain_http",
             true,
             format!("only on a loopback address, and listen is {listen}; set tls.certificate and tls.key for others"),
         )),
-        (true, ..) => Err(value("plain_http", true, "either plain_http or tls.certificate and tls.key, not both")),
+        (true, ..) => {
+            Err(ConfigError::value("plain_http", true, "either plain_http or tls.certificate and tls.key, not both"))
+        }
         (false, Some(certificate), Some(key)) => Ok(Transport::Https { certificate, key }),
         (false, None, _) => Err(ConfigError::Missing {
             key: "tls.certificate",
@@ -287,7 +267,7 @@ fn audit(raw: &RawLimits) -> Result<QueueLimits, ConfigError> {
     let bounded = |key, given: Option<u64>, default: usize, range: std::ops::RangeInclusive<u64>| match given {
         None => Ok(default),
         Some(number) if range.contains(&number) => Ok(usize::try_from(number).unwrap_or(usize::MAX)),
-        Some(number) => Err(value(key, number, format!("{} to {}", range.start(), range.end()))),
+        Some(number) => Err(ConfigError::value(key, number, format!("{} to {}", range.start(), range.end()))),
     };
     Ok(QueueLimits {
         max_events: bounded("limits.audit_queue_events", raw.audit_queue_events, defaults.max_events, 16..=MAX_EVENTS)?,
@@ -305,22 +285,7 @@ fn number(key: &'static str, given: Option<u64>, default: u32, most: u32) -> Res
         None => Ok(default),
         Some(given) => match u32::try_from(given) {
             Ok(number) if (1..=most).contains(&number) => Ok(number),
-            _ => Err(value(key, given, format!("1 to {most}"))),
+            _ => Err(ConfigError::value(key, given, format!("1 to {most}"))),
         },
     }
-}
-
-fn log(raw: RawLog) -> Result<LogConfig, ConfigError> {
-    let mut log = LogConfig::default();
-    if let Some(format) = raw.format {
-        log.format = format.parse().map_err(|()| value("log.format", format, "text or json"))?;
-    }
-    if let Some(level) = raw.level {
-        let parsed = tracing_subscriber::EnvFilter::builder().parse(&level);
-        parsed.map_err(|error| {
-            value("log.level", &level, format!("error, warn, info, debug, trace, or directives ({error})"))
-        })?;
-        log.level = level;
-    }
-    Ok(log)
 }

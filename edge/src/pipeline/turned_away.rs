@@ -69,7 +69,10 @@ impl Pipeline {
             Why::NoAddress => (ErrorKind::Internal, "the request's address is not known".to_owned()),
             Why::Draining => {
                 retry(RETRY_LATER);
-                (ErrorKind::Unavailable, "this edge takes no calls at the moment; try again, another one will answer".to_owned())
+                (
+                    ErrorKind::Unavailable,
+                    "this edge takes no calls at the moment; try again, another one will answer".to_owned(),
+                )
             }
             Why::NoToken { .. } => {
                 (ErrorKind::MissingToken, "send an NLA token as `Authorization: Bearer nla_...`".to_owned())

@@ -1,0 +1,13 @@
+//! The whole system over real sockets: PostgreSQL, a control plane, two edges
+//! and an MCP client. Each file is one promise; each test starts a system of
+//! its own, so that none sees what another has done to it.
+
+mod answers;
+mod calls;
+mod caps;
+mod edges;
+mod refused;
+mod restarts;
+mod revocation;
+mod schema;
+mod stale;

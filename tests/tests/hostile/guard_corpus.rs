@@ -1,0 +1,235 @@
+//! The guard's corpus through a real edge against a real database, once as a
+//! superuser and once as the owner of the tables: what the guard would miss,
+//! these two could do. Afterwards nothing has changed.
+
+use std::time::Instant;
+
+use nla_domain::secret::Secret;
+use nla_proto::v1;
+use nla_sandbox::{
+    mcp::McpClient,
+    sample,
+    system::{Sandbox, analyst, sample_database},
+};
+use serde_json::json;
+use tokio_postgres::Client;
+
+use super::bench::{SOON, wanted};
+
+const HOSTILE: &str = include_str!("../../../guard/tests/corpus/hostile.sql");
+const HARMLESS: &str = include_str!("../../../guard/tests/corpus/harmless.sql");
+
+/// Undefined table, column, function and their kin, and casts and groupings
+/// that do not fit: the corpus names what the sample does not have, or has with
+/// other types.
+const MISSING: [&str; 9] = ["42P01", "42703", "42883", "42704", "3F000", "42P02", "42804", "42846", "42803"];
+
+struct Case {
+    sql: &'static str,
+    rule: Option<&'static str>,
+    exceptions: Option<&'static str>,
+}
+
+/// The paragraphs of a corpus file; its head says how they are written.
+fn cases(text: &'static str) -> Vec<Case> {
+    let paragraphs = text.split("\n\n").filter(|paragraph| !paragraph.starts_with("-- Statements that must"));
+    let case = |paragraph: &'static str| {
+        let mut case = Case { sql: paragraph, rule: None, exceptions: None };
+        while let Some((head, rest)) = case.sql.split_once('\n') {
+            if let Some(rule) = head.strip_prefix("-- refuse: ") {
+                case.rule = Some(rule);
+            } else if let Some(exceptions) = head.strip_prefix("-- rules: ") {
+                case.exceptions = Some(exceptions);
+            } else {
+                break;
+            }
+            case.sql = rest;
+        }
+        case
+    };
+    paragraphs.map(case).collect()
+}
+
+/// Names that hostile statements of the corpus would change or remove, so that
+/// one that gets through is seen.
+const TARGETS: &str = "
+    SET search_path = shop;
+    CREATE TABLE t AS SELECT n AS id, n AS a, n AS b, n AS x, 'text ' || n AS name FROM generate_series(1, 50) n;
+    CREATE TABLE a AS SELECT * FROM t; CREATE TABLE b AS SELECT * FROM t; CREATE TABLE users AS SELECT * FROM t;
+    CREATE TABLE accounts AS SELECT * FROM t;
+    CREATE SEQUENCE s; CREATE MATERIALIZED VIEW mv AS SELECT count(*) FROM t;
+    CREATE FUNCTION bump() RETURNS bigint LANGUAGE sql AS $$ SELECT nextval('shop.s') $$;
+    SELECT lo_from_bytea(4711, 'large');";
+
+/// Everything that a statement could leave behind, as one row of text each.
+async fn traces(admin: &Client) -> Vec<(String, String)> {
+    let mut traces = Vec::new();
+    let mut note = async |what: String, sql: &str| {
+        let row = admin.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+        traces.push((what, row.get::<_, Option<String>>(0).unwrap_or_default()));
+    };
+    let tables = admin
+        .query(
+            "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+             WHERE relkind IN ('r', 'm', 'p') AND nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY 1",
+            &[],
+        )
+        .await
+        .unwrap();
+    for table in tables.iter().map(|row| row.get::<_, String>(0)) {
+        let sql = format!("SELECT count(*) || ' ' || coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {table} t");
+        note(table, &sql).await;
+    }
+    let catalogs = [
+        ("pg_class", "oid, relname, relnamespace, relowner, relkind, relfilenode, relacl, reloptions, relrowsecurity"),
+        ("pg_proc", "oid, proname, proowner, prosrc, proacl, proconfig"),
+        ("pg_attribute", "attrelid, attname, atttypid, attisdropped, attacl"),
+        ("pg_authid", "t.*"),
+        ("pg_auth_members", "t.*"),
+        ("pg_db_role_setting", "t.*"),
+        ("pg_namespace", "t.*"),
+        ("pg_extension", "t.*"),
+        ("pg_trigger", "t.*"),
+        ("pg_event_trigger", "t.*"),
+        ("pg_rewrite", "oid, rulename, ev_class, ev_enabled"),
+        ("pg_policy", "oid, polname"),
+        ("pg_type", "oid, typname, typowner"),
+        ("pg_description", "t.*"),
+        ("pg_language", "t.*"),
+        ("pg_cast", "t.*"),
+        ("pg_foreign_server", "t.*"),
+        ("pg_publication", "t.*"),
+        ("pg_subscription", "oid, subname"),
+        ("pg_tablespace", "t.*"),
+        ("pg_default_acl", "t.*"),
+        ("pg_seclabel", "t.*"),
+        ("pg_largeobject", "t.*"),
+        ("pg_largeobject_metadata", "t.*"),
+        ("pg_replication_slots", "slot_name, active"),
+        ("pg_replication_origin", "t.*"),
+        ("pg_prepared_xacts", "gid"),
+        ("pg_file_settings", "t.*"),
+        ("pg_hba_file_rules", "t.*"),
+        ("pg_ls_dir('.') t(name)", "name"),
+        ("pg_ls_dir('pg_replslot') t(name)", "name"),
+    ];
+    for (catalog, columns) in catalogs {
+        let from = if catalog.contains('(') { catalog.to_owned() } else { format!("{catalog} t") };
+        let sql = format!(
+            "SELECT count(*) || ' ' || coalesce(sum(hashtextextended(ROW({columns})::text, 0)), 0) FROM {from}"
+        );
+        note(catalog.to_owned(), &sql).await;
+    }
+    let single = [
+        (
+            "databases",
+            "SELECT string_agg(datname || ' ' || coalesce(datacl::text, ''), ',' ORDER BY datname) FROM pg_database",
+        ),
+        (
+            "settings",
+            "SELECT md5(string_agg(name || '=' || coalesce(setting, ''), ',' ORDER BY name)) FROM pg_settings",
+        ),
+        (
+            "sequences",
+            "SELECT string_agg(schemaname || '.' || sequencename || ' ' || coalesce(last_value, 0), ',' ORDER BY 1) FROM pg_sequences",
+        ),
+        ("advisory locks", "SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory'"),
+        ("start of the server", "SELECT pg_postmaster_start_time()::text"),
+        ("load of the settings", "SELECT pg_conf_load_time()::text"),
+        ("in recovery, backup", "SELECT pg_is_in_recovery()::text"),
+        // Whoever writes takes a transaction id.
+        ("transactions that wrote", "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"),
+    ];
+    for (what, sql) in single {
+        note(what.to_owned(), sql).await;
+    }
+    traces
+}
+
+async fn verdict(client: &McpClient, sql: &str) -> (bool, serde_json::Value) {
+    let call = client.call("query_database", json!({ "sql": sql }));
+    let result = tokio::time::timeout(SOON, call).await.unwrap_or_else(|_| panic!("no answer: {sql}"));
+    let result = result.unwrap_or_else(|error| panic!("{sql}: {error:#}"));
+    (result["isError"] == json!(true), result["_meta"]["nla/error"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_hostile_gets_through_and_nothing_changes() {
+    let sandbox = Sandbox::with_edges(1).await.unwrap();
+    let postgres = &sandbox.sample.postgres;
+    let admin = postgres.connect_as_superuser(sample::DATABASE).await.unwrap();
+    let owner_password = Secret::new("the owner's password");
+    let prepare = format!(
+        "ALTER ROLE {owner} LOGIN PASSWORD '{}'; ALTER DATABASE {database} SET search_path = shop, public;
+         ALTER SYSTEM SET autovacuum = off; {TARGETS}
+         ALTER TABLE shop.t OWNER TO {owner}; ALTER TABLE shop.a OWNER TO {owner}; ALTER TABLE shop.b OWNER TO {owner};
+         ALTER TABLE shop.users OWNER TO {owner}; ALTER TABLE shop.accounts OWNER TO {owner};
+         ALTER SEQUENCE shop.s OWNER TO {owner}; ALTER MATERIALIZED VIEW shop.mv OWNER TO {owner};
+         ALTER FUNCTION shop.bump() OWNER TO {owner}",
+        owner_password.expose().replace('\'', "''"),
+        owner = sample::OWNER,
+        database = sample::DATABASE,
+    );
+    // One at a time: ALTER SYSTEM refuses to run beside others.
+    for statement in prepare.split(';').filter(|statement| !statement.trim().is_empty()) {
+        admin.batch_execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    }
+    admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+
+    let mut clients = Vec::new();
+    for (name, user, password) in [
+        ("as-superuser", postgres.superuser(), postgres.superuser_password()),
+        ("as-owner", sample::OWNER, &owner_password),
+    ] {
+        let database = v1::Database { name: name.into(), ..sample_database(postgres).unwrap() };
+        sandbox.admin.create_database(database).await.unwrap();
+        sandbox.admin.set_credential(name, user, password).await.unwrap();
+        let role = v1::Role { allow_explain_analyze: false, ..analyst(name, &[name]) };
+        sandbox.admin.create_role(role).await.unwrap();
+        let (_, token) = sandbox.admin.create_token(wanted(&[name])).await.unwrap();
+        clients.push((name, sandbox.client(0, &token).unwrap()));
+    }
+    sandbox.settled().await.unwrap();
+    // The connections are there before the first look.
+    for (_, client) in &clients {
+        client.query("SELECT 1").await.unwrap();
+    }
+    admin.batch_execute("CHECKPOINT").await.unwrap();
+    let before = traces(&admin).await;
+    let began = Instant::now();
+    let (mut wrong, mut refused, mut answered, mut missing) = (Vec::new(), 0, 0, 0);
+    let hostile = cases(HOSTILE);
+    let harmless = cases(HARMLESS);
+    assert!(hostile.len() >= 150 && harmless.len() >= 100);
+    for (name, client) in &clients {
+        for case in &hostile {
+            let (is_error, error) = verdict(client, case.sql).await;
+            // An exception of the case may have opened the way to another rule.
+            let by_its_rule = case.exceptions.is_some() || error["rule"].as_str() == case.rule;
+            if is_error && error["code"] == "statement_refused" && by_its_rule {
+                refused += 1;
+            } else {
+                wrong.push(format!("{name}: {} must be refused by {:?}: {is_error} {error}", case.sql, case.rule));
+            }
+        }
+        for case in harmless.iter().filter(|case| case.exceptions.is_none()) {
+            let (is_error, error) = verdict(client, case.sql).await;
+            match error["sqlstate"].as_str() {
+                _ if !is_error => answered += 1,
+                Some(state) if MISSING.contains(&state) => missing += 1,
+                _ => wrong.push(format!("{name}: {} must be answered: {error}", case.sql)),
+            }
+        }
+        assert_eq!(client.query("SELECT 41 + 1").await.unwrap()["rows"], json!([[42]]));
+    }
+    let took = began.elapsed();
+    let after = traces(&admin).await;
+    assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before, after);
+    }
+    assert_eq!(before.len(), after.len(), "tables came or went");
+    assert_eq!(refused, 2 * hostile.len());
+    assert!(answered > missing, "{answered} answered, {missing} name what is not there");
+    assert!(took.as_secs() < 60, "{took:?}");
+}

@@ -123,7 +123,8 @@ fn decisions() {
     let token = token(&text, &Key32::new([9; 32]));
     let query = &[Tool::QueryDatabase][..];
     let none = |text: &str| Denial::Database(text.into());
-    let cases: Vec<(Vec<Role>, Option<&str>, Result<&str, Denial>)> = vec![
+    type Case<'a> = (Vec<Role>, Option<&'a str>, Result<&'a str, Denial>);
+    let cases: Vec<Case<'_>> = vec![
         (vec![role("reader", &["shop"], query)], Some("shop"), Ok("shop")),
         (vec![role("reader", &["shop"], query)], None, Ok("shop")),
         (vec![role("reader", &["shop"], query)], Some("crm"), Err(none("crm"))),

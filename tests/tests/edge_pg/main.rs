@@ -2,6 +2,8 @@
 //! containment and TLS. It calls the tools in process; the snapshot is made
 //! here, without a control plane.
 
+#![expect(clippy::unwrap_used, reason = "what the tests share fails like a test")]
+
 mod bench;
 mod containment;
 mod ends;

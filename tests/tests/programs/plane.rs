@@ -1,0 +1,94 @@
+//! A control plane in a folder, made by `init` and run by its real program.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    binaries::program,
+    process::{Ended, Running, free_port, until},
+};
+
+pub(crate) struct Plane {
+    folder: tempfile::TempDir,
+    pub(crate) port: u16,
+    pub(crate) enrolment_port: u16,
+    running: Option<Running>,
+}
+
+impl Plane {
+    /// Initialises one; it does not run yet.
+    pub(crate) fn init() -> (Self, Ended) {
+        let folder = tempfile::tempdir().unwrap();
+        let (port, enrolment_port) = (free_port(), free_port());
+        let config = format!(
+            "data_dir = \"data\"\nlisten = \"127.0.0.1:{port}\"\nenrolment_listen = \"127.0.0.1:{enrolment_port}\"\nshutdown_seconds = 5\n"
+        );
+        fs::write(folder.path().join("control-plane.toml"), config).unwrap();
+        let made = program("nla-control-plane")
+            .args(["init", "--data-dir", "data", "--config", "control-plane.toml", "--operator", "ada"])
+            .current_dir(folder.path())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let made = Ended {
+            code: made.status.code().unwrap_or(-1),
+            out: String::from_utf8(made.stdout).unwrap(),
+            err: String::from_utf8(made.stderr).unwrap(),
+        };
+        (Self { folder, port, enrolment_port, running: None }, made.expect(0))
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn operator_dir(&self) -> PathBuf {
+        self.folder().join("data-operator")
+    }
+
+    /// The program, not started, with further flags.
+    pub(crate) fn command(&self, flags: &[&str]) -> std::process::Command {
+        let mut command = program("nla-control-plane");
+        command.args(["--config", "control-plane.toml"]).args(flags).current_dir(self.folder());
+        command
+    }
+
+    /// Starts it and waits until `nlactl` reaches it.
+    pub(crate) fn start(&mut self) {
+        let mut running = Running::start(&mut self.command(&[]), self.folder(), "control-plane");
+        until("the start of the control plane", || {
+            assert!(running.is_running(), "{}", running.log());
+            Ended::of(&mut self.nlactl(&["system", "status"])).code == 0
+        });
+        self.running = Some(running);
+    }
+
+    pub(crate) fn running(&mut self) -> &mut Running {
+        self.running.as_mut().expect("it was started")
+    }
+
+    /// Ends it as `kill` does.
+    pub(crate) fn stop(&mut self) {
+        self.running.take().expect("it was started").stop();
+    }
+
+    /// Ends it as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        let mut running = self.running.take().expect("it was started");
+        running.signal("KILL");
+        running.wait();
+    }
+
+    pub(crate) fn nlactl(&self, words: &[&str]) -> std::process::Command {
+        let mut command = program("nlactl");
+        command.args(words).env("NLA_CONFIG_DIR", self.operator_dir()).current_dir(self.folder());
+        command
+    }
+
+    /// Runs `nlactl`, which must succeed; what it printed.
+    pub(crate) fn run(&self, words: &[&str]) -> String {
+        Ended::of(&mut self.nlactl(words)).expect(0).out
+    }
+}

@@ -2,6 +2,8 @@
 //! and an MCP client. Each file is one promise; each test starts a system of
 //! its own, so that none sees what another has done to it.
 
+#![expect(clippy::unwrap_used, reason = "what the tests share fails like a test")]
+
 mod answers;
 mod calls;
 mod caps;

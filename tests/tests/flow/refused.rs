@@ -71,7 +71,7 @@ async fn callers_are_turned_away_with_one_event_each() {
 
     let invalid = Some("error=\"invalid_token\", error_description=\"the token is not valid\"");
     let missing = Some("realm=\"nla\"");
-    let cases: [(&str, Option<Secret>, u16, &str, Option<&str>); 6] = [
+    let cases = [
         ("auth.missing", None, 401, "missing_token", missing),
         ("auth.malformed", Some(Secret::new("nla_abc")), 401, "invalid_token", invalid),
         ("auth.unknown", Some(Secret::new(unknown.expose())), 401, "invalid_token", invalid),
@@ -260,8 +260,6 @@ async fn nothing_changes_whoever_the_edge_logs_in_as() {
         ("shop_admin", Secret::new("owner secret")),
         (postgres.superuser(), postgres.superuser_password().clone()),
     ];
-    let superuser_sessions = sessions(&watch).await;
-    assert_eq!(superuser_sessions, 0);
     for (login, password) in &logins {
         sandbox.admin.set_credential(sample::DATABASE, login, password).await.unwrap();
         sandbox.settled().await.unwrap();

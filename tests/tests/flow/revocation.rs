@@ -1,10 +1,14 @@
-//! A token that is revoked while it is used ends on every edge: its statements,
-//! its connections and its calls. Others notice nothing.
+//! What is taken away is gone on every edge: a revoked token's statements,
+//! connections and calls, a rotated token, a right. Others notice nothing.
 
 use std::time::{Duration, Instant};
 
-use nla_proto::convert::from_duration;
-use nla_sandbox::system::Sandbox;
+use nla_domain::secret::Secret;
+use nla_proto::{
+    convert::from_duration,
+    v1::{self, roles_client::RolesClient, tokens_client::TokensClient},
+};
+use nla_sandbox::system::{Sandbox, analyst, idempotency_key};
 use serde_json::json;
 
 use super::calls::{ENDLESS, error, event, query, request_id, sessions, token, until_running, until_sessions, watch};
@@ -61,4 +65,42 @@ async fn a_revoked_token_ends_on_every_edge() {
         assert_eq!(client.query("SELECT 1").await.unwrap()["rows"], json!([[1]]));
     }
     assert_eq!(sessions(&watch).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotated_token_and_a_narrowed_role_take_effect() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let role = sandbox.admin.create_role(analyst("reader", &["shop"])).await.unwrap();
+    let (id, secret) = token(&sandbox, &["reader"], |_| ()).await;
+    let clients = [0, 1].map(|edge| sandbox.client(edge, &secret).unwrap());
+    for client in &clients {
+        assert_eq!(client.query("SELECT 1").await.unwrap()["rows"], json!([[1]]));
+    }
+
+    let request = v1::RotateTokenRequest { idempotency_key: idempotency_key(), id, ..Default::default() };
+    let mut tokens = TokensClient::new(sandbox.admin.channel());
+    let expected_revision = {
+        let request = v1::GetTokenRequest { id: request.id.clone() };
+        tokens.get(request).await.unwrap().into_inner().meta.unwrap().revision
+    };
+    let request = v1::RotateTokenRequest { expected_revision, ..request };
+    let next = Secret::new(tokens.rotate(request).await.unwrap().into_inner().token_text);
+    sandbox.settled().await.unwrap();
+    for client in &clients {
+        assert_eq!(query(client, "SELECT 1").await.status, 401, "without overlap the old one ends at once");
+        assert_eq!(query(&client.with_token(Some(next.clone())), "SELECT 1").await.status, 200);
+    }
+
+    let narrowed = v1::Role { tools: vec![v1::Tool::ListDatabases.into()], ..analyst("reader", &["shop"]) };
+    let request = v1::UpdateRoleRequest {
+        idempotency_key: idempotency_key(),
+        role: Some(narrowed),
+        expected_revision: role.meta.unwrap().revision,
+    };
+    RolesClient::new(sandbox.admin.channel()).update(request).await.unwrap();
+    sandbox.settled().await.unwrap();
+    for client in &clients {
+        let answer = query(&client.with_token(Some(next.clone())), "SELECT 1").await;
+        assert_eq!(error(&answer.body["result"])["code"], "permission_denied");
+    }
 }

@@ -31,6 +31,10 @@ async fn sent(client: &McpClient, builder: Builder, body: impl Into<String>) -> 
     client.send(builder.body(Body::from(body.into())).unwrap()).await.unwrap()
 }
 
+/// What it is, the head and the body of the request, what its answer must have:
+/// status and code, and a part of the text.
+type Case = (&'static str, Builder, String, (u16, i64), &'static str);
+
 /// What an answer must have: a status, and a code of JSON-RPC unless it is 0.
 fn check(what: &str, answer: &Answer, expected: (u16, i64), part: &str) {
     let code = answer.body["error"]["code"].as_i64().unwrap_or(0);
@@ -47,7 +51,7 @@ async fn bad_requests_get_clear_errors_and_nothing_is_lost() {
     let usual = || headed(client.post(), PROTOCOL_VERSION, "tools/call", "query_database");
     let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
     let other_version = good.replace(PROTOCOL_VERSION, "1999-01-01");
-    let cases: Vec<(&str, Builder, String, (u16, i64), &str)> = vec![
+    let cases: Vec<Case> = vec![
         ("an oversized body", usual(), "x".repeat(TOO_LARGE), (413, -32600), "larger than 1048576 bytes"),
         ("an oversized message", usual(), good.replace("SELECT 1", &"x".repeat(TOO_LARGE)), (413, -32600), "larger"),
         ("no body", usual(), String::new(), (400, -32700), "not valid JSON"),

@@ -18,10 +18,12 @@ fn keys(source: &str) -> Vec<String> {
             inside = false;
         } else if inside && line.starts_with("#[serde(skip)]") {
             skipped = true;
-        } else if inside && let Some((key, _)) = line.split_once(": ") {
-            if !std::mem::take(&mut skipped) && !key.starts_with("//") {
-                keys.push(key.to_owned());
-            }
+        } else if inside
+            && let Some((key, _)) = line.split_once(": ")
+            && !std::mem::take(&mut skipped)
+            && !key.starts_with("//")
+        {
+            keys.push(key.to_owned());
         }
     }
     keys

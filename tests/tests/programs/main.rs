@@ -1,5 +1,6 @@
 //! The programs as an operator runs them: the real binaries, with files, flags,
 //! signals and exit codes.
+#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
 mod binaries;
 mod crash;

@@ -61,7 +61,8 @@ async fn rows_bytes_and_time_of_one_answer() {
     // One value that would fill the memory of a small machine.
     let before = peak_bytes();
     let result = query(&wide, "SELECT repeat('x', 300000000)").await.body["result"].clone();
-    let grown = peak_bytes() - before;
+    // The kernel counts in batches: a later number may be a little smaller.
+    let grown = peak_bytes().saturating_sub(before);
     println!("a value of 300 MB: {} KiB more at the peak", grown / 1_024);
     assert!(grown < 100_000_000, "{grown} bytes more for one value");
     assert_ne!(result["isError"], json!(true), "{}", text(&result));

@@ -69,10 +69,10 @@ async fn a_banned_edge_answers_nobody() {
     assert_eq!(ready(&kept, &sandbox.edges[0]).await.status, 200);
 
     // Its certificate lets it in no more, and its name is not given again.
-    let ports = sandbox.edges[1].address();
     sandbox.edges[1].stop().await.unwrap();
+    // It takes seconds to stop; somebody else may have its port by then.
+    sandbox.edges[1].config_mut().listen.set_port(0);
     sandbox.edges[1].resume().await.unwrap();
-    assert_eq!(sandbox.edges[1].address(), ports);
     wait_for("the ban after a restart", || async {
         ready(&banned, &sandbox.edges[1]).await.body["reasons"][0]["reason"] == json!("banned")
     })

@@ -16,8 +16,8 @@ use rustls::{ServerConfig, server::WebPkiClientVerifier};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
-    time::timeout,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{Sleep, sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
@@ -29,6 +29,8 @@ use super::{Identity, Roots, TlsError, peer::PeerCertificate, provider};
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handshakes under way at once; more wait in the kernel's queue.
 const MAX_HANDSHAKES: usize = 256;
+/// Connections of a listener that is told no other bound.
+const MAX_CONNECTIONS: usize = 16_384;
 /// Pause after the kernel refused a connection (out of descriptors), instead
 /// of asking again at full speed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -108,6 +110,25 @@ pub struct ConnectInfo {
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     info: ConnectInfo,
+    /// When it is cut, whatever it is doing.
+    end: Option<Pin<Box<Sleep>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// How many connections a listener holds, and how long each. A connection
+/// that says nothing costs a descriptor, of which the process has few.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Connections at one time; more wait in the kernel's queue.
+    pub connections: usize,
+    /// After this a connection is cut; `None`: it may stay.
+    pub life: Option<Duration>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { connections: MAX_CONNECTIONS, life: None }
+    }
 }
 
 impl Connected for Connection {
@@ -120,6 +141,9 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -153,14 +177,33 @@ impl AsyncWrite for Connection {
 /// Accepts connections for tonic's `serve_with_incoming_shutdown`. The accept
 /// loop ends when the stream is dropped.
 pub fn incoming(listener: TcpListener, tls: ServerTls) -> ReceiverStream<io::Result<Connection>> {
+    incoming_within(listener, tls, Bounds::default())
+}
+
+/// The same with other bounds, for a listener that serves anyone.
+pub fn incoming_within(
+    listener: TcpListener,
+    tls: ServerTls,
+    bounds: Bounds,
+) -> ReceiverStream<io::Result<Connection>> {
     let (ready, stream) = mpsc::channel(16);
-    tokio::spawn(accept_loop(listener, tls, ready));
+    tokio::spawn(accept_loop(listener, tls, bounds, ready));
     ReceiverStream::new(stream)
 }
 
-async fn accept_loop(listener: TcpListener, tls: ServerTls, ready: mpsc::Sender<io::Result<Connection>>) {
+async fn accept_loop(
+    listener: TcpListener,
+    tls: ServerTls,
+    bounds: Bounds,
+    ready: mpsc::Sender<io::Result<Connection>>,
+) {
     let slots = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    let places = Arc::new(Semaphore::new(bounds.connections));
     loop {
+        let place = tokio::select! {
+            place = Arc::clone(&places).acquire_owned() => place.expect("the semaphore is never closed"),
+            () = ready.closed() => return,
+        };
         let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -180,7 +223,9 @@ async fn accept_loop(listener: TcpListener, tls: ServerTls, ready: mpsc::Sender<
             let outcome = timeout(HANDSHAKE_TIMEOUT, handshake(acceptor, tcp, remote)).await;
             drop(slot);
             match outcome {
-                Ok(Ok(connection)) => {
+                Ok(Ok((stream, info))) => {
+                    let end = bounds.life.map(|life| Box::pin(sleep(life)));
+                    let connection = Connection { stream, info, end, _place: place };
                     // A closed channel means that the server is shutting down.
                     let _ = ready.send(Ok(connection)).await;
                 }
@@ -191,14 +236,18 @@ async fn accept_loop(listener: TcpListener, tls: ServerTls, ready: mpsc::Sender<
     }
 }
 
-async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream, remote: SocketAddr) -> io::Result<Connection> {
+async fn handshake(
+    acceptor: TlsAcceptor,
+    tcp: TcpStream,
+    remote: SocketAddr,
+) -> io::Result<(TlsStream<TcpStream>, ConnectInfo)> {
     tcp.set_nodelay(true)?;
     let stream = acceptor.accept(tcp).await?;
     let peer = match stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
         Some(certificate) => Some(PeerCertificate::from_der(certificate).map_err(io::Error::other)?),
         None => None,
     };
-    Ok(Connection { stream, info: ConnectInfo { remote, peer } })
+    Ok((stream, ConnectInfo { remote, peer }))
 }
 
 #[cfg(test)]

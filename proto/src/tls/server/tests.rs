@@ -160,3 +160,20 @@ async fn the_accept_loop_ends_with_its_stream() {
     .await
     .unwrap();
 }
+
+#[tokio::test]
+async fn a_connection_that_stays_for_nothing_makes_room_for_the_next() {
+    let ours = Authority::new();
+    let tls = ServerTls::server_only(&ours.issue(&Peer::ControlPlane.spiffe_id("td"))).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let life = Duration::from_millis(300);
+    let bounds = Bounds { connections: 1, life: Some(life) };
+    let server = tonic::transport::Server::builder().add_routes(Routes::new(SystemServer::new(WhoAmI)));
+    tokio::spawn(server.serve_with_incoming(incoming_within(listener, tls, bounds)));
+    let anyone = ClientTls::pinned(nla_domain::join::CaPin::of(&ours.der)).unwrap();
+    let began = std::time::Instant::now();
+    let _idle = client::connect(&url, &anyone).await.unwrap();
+    assert_eq!(ask(&url, &anyone).await.unwrap(), "nobody");
+    assert!(began.elapsed() >= life, "there was room for one connection only");
+}

@@ -19,12 +19,13 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{service::Routes, transport::Server};
 
 pub use crate::config::Config;
 use crate::{
-    authz::{AuthorizationLayer, Gate, Listener, Refusals},
+    authz::{AuthorizationLayer, Gate, Listener, Refusals, Slots},
     crypto::{Kek, KekError},
     pki::{Authority, PkiError},
     services::{self, Context},
@@ -41,6 +42,10 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Calls at one time on one connection.
 const STREAMS_PER_CONNECTION: u32 = 128;
+/// Calls in work on the enrolment listener; a quarter of them for one address.
+const ENROLMENT_CALLS: usize = 128;
+/// To join takes one short call.
+const ENROLMENT_BOUNDS: server::Bounds = server::Bounds { connections: 512, life: Some(Duration::from_secs(30)) };
 /// Our clients send a handful of short headers.
 const MAX_HEADER_BYTES: u32 = 16 << 10;
 
@@ -214,21 +219,25 @@ impl App {
         let stop = context.sync.shutdown.clone();
         let (routes, health) =
             services::main_routes(&context).await.map_err(|_| RunError::Task("the reflection service"))?;
-        let slots = Arc::new(Semaphore::new(as_usize(config.limits.concurrent_calls)));
-        let gate = |listener| {
+        let gate = |listener, slots| {
             AuthorizationLayer::new(Gate {
                 listener,
                 store: context.store.clone(),
                 clock: Arc::clone(&context.clock),
                 trust_domain: config.trust_domain.clone(),
                 refusals: context.refusals.clone(),
-                slots: Arc::clone(&slots),
+                slots: Slots::new(slots),
             })
         };
         let mut servers = JoinSet::new();
-        servers.spawn(serve(main, certificate.mutual(), gate(Listener::Main), routes, stop.clone()));
+        let calls = as_usize(config.limits.concurrent_calls);
+        let incoming = server::incoming(main, certificate.mutual());
+        servers.spawn(serve(incoming, gate(Listener::Main, calls), routes, stop.clone()));
         let joining = services::enrolment_routes(&context);
-        servers.spawn(serve(enrolment, certificate.server_only(), gate(Listener::Enrolment), joining, stop.clone()));
+        // Places and connections of its own: anyone may hold these.
+        let incoming = server::incoming_within(enrolment, certificate.server_only(), ENROLMENT_BOUNDS);
+        let gate = gate(Listener::Enrolment, calls.min(ENROLMENT_CALLS));
+        servers.spawn(serve(incoming, gate, joining, stop.clone()));
         let mut tasks: JoinSet<RunError> = JoinSet::new();
         tasks.spawn(async move { publisher.run().await.map_or_else(|_| RunError::Task("the publisher"), never) });
         tasks.spawn(async move { never(certificate.renew().await) });
@@ -273,8 +282,7 @@ fn never<T>(never: Infallible) -> T {
 }
 
 async fn serve(
-    listener: TcpListener,
-    tls: server::ServerTls,
+    incoming: ReceiverStream<io::Result<server::Connection>>,
     gate: AuthorizationLayer,
     routes: Routes,
     stop: CancellationToken,
@@ -287,7 +295,7 @@ async fn serve(
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .add_routes(routes)
-        .serve_with_incoming_shutdown(server::incoming(listener, tls), stop.cancelled_owned())
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await
 }
 

@@ -20,7 +20,6 @@ use nla_proto::{
         server::ConnectInfo,
     },
 };
-use tokio::sync::Semaphore;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
@@ -28,6 +27,7 @@ use super::{
     Refusals,
     caller::{Caller, Who},
     rules::{self, Rule},
+    slots::Slots,
 };
 use crate::store::{State, Store};
 
@@ -48,8 +48,8 @@ pub(crate) struct Gate {
     pub(crate) clock: Arc<dyn WallClock>,
     pub(crate) trust_domain: String,
     pub(crate) refusals: Refusals,
-    /// Calls in work.
-    pub(crate) slots: Arc<Semaphore>,
+    /// Calls in work on this listener.
+    pub(crate) slots: Slots,
 }
 
 /// Puts the gate in front of a service.
@@ -92,18 +92,28 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        match self.gate.admit(request.uri().path(), request.extensions().get()) {
+        let name = match self.gate.admit(request.uri().path(), request.extensions().get()) {
             Ok(caller) => {
                 // Nothing that a client could have put there may pass for a caller.
                 request.extensions_mut().remove::<Caller>();
-                if let Some(caller) = caller {
-                    request.extensions_mut().insert(caller);
+                match caller {
+                    Some(caller) => {
+                        let name = caller.to_string();
+                        request.extensions_mut().insert(caller);
+                        name
+                    }
+                    // Who has no name yet is told apart by address.
+                    None => request
+                        .extensions()
+                        .get()
+                        .map(|info: &ConnectInfo| info.remote.ip().to_string())
+                        .unwrap_or_default(),
                 }
             }
             Err(status) => return Box::pin(std::future::ready(Ok(status.into_http()))),
-        }
+        };
         // Refuse rather than queue: a queue only makes everyone late.
-        let Ok(slot) = Arc::clone(&self.gate.slots).try_acquire_owned() else {
+        let Some(slot) = self.gate.slots.take(name) else {
             let failure =
                 Failure::new(ErrorKind::Overloaded, "the control plane has too many calls in work: try again");
             return Box::pin(std::future::ready(Ok(Status::from(failure).into_http())));

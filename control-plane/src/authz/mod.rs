@@ -6,7 +6,9 @@ mod caller;
 mod layer;
 mod refusals;
 pub mod rules;
+mod slots;
 
 pub use caller::Caller;
 pub(crate) use layer::{AuthorizationLayer, Gate, Listener};
 pub(crate) use refusals::Refusals;
+pub(crate) use slots::Slots;

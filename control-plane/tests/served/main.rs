@@ -6,6 +6,7 @@
 mod authorization;
 mod enrolment;
 mod garbage;
+mod greedy;
 mod objects;
 mod plane;
 mod program;

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Draft,
-    record::{AnswerRecord, RecordKey},
+    record::{AnswerRecord, RecordKey, Stored},
 };
 
 /// How long an answer is kept.
@@ -23,7 +23,10 @@ const MAX_KEY_BYTES: usize = 128;
 /// not make one change slow.
 const FORGOTTEN_AT_ONCE: usize = 32;
 /// Answers that are kept at most: each holds memory for an hour.
-const MAX_REMEMBERED: usize = 50_000;
+const MAX_REMEMBERED: usize = if cfg!(test) { 500 } else { 50_000 };
+/// Of these, for one actor: a script gone wild must not keep others from
+/// revoking what it has made.
+const MAX_OF_ONE: usize = if cfg!(test) { 100 } else { 10_000 };
 
 /// Makes a change happen once.
 #[derive(Debug, Clone)]
@@ -67,9 +70,7 @@ pub(super) fn run<T: Message + Default>(
         return T::decode(answer.value.response.as_slice())
             .map_err(|_| Failure::new(ErrorKind::Internal, "the first answer cannot be read"));
     }
-    if draft.state().answers.len() >= MAX_REMEMBERED {
-        return Err(Failure::new(ErrorKind::Overloaded, "too many changes within an hour: try again later"));
-    }
+    room(draft, &place.0)?;
     let value = change(draft)?;
     // Without a change there is nothing that a repetition could do twice.
     if draft.changed() {
@@ -79,6 +80,20 @@ pub(super) fn run<T: Message + Default>(
         draft.put(AnswerRecord { actor, key, request: once.request, response, at: now });
     }
     Ok(value)
+}
+
+/// Counts what an hour's end has not yet forgotten only where it could matter.
+fn room(draft: &Draft<'_>, actor: &str) -> Result<(), Failure> {
+    let (now, answers) = (draft.now(), &draft.state().answers);
+    let fresh = |answer: &Stored<AnswerRecord>| now.since(answer.value.at) < REMEMBERED;
+    let of_actor = answers.range((actor.to_owned(), String::new())..).take_while(|((of, _), _)| of == actor);
+    let all_taken = || answers.values().filter(|answer| fresh(answer)).count() >= MAX_REMEMBERED;
+    if of_actor.filter(|(_, answer)| fresh(answer)).count() >= MAX_OF_ONE
+        || (answers.len() >= MAX_REMEMBERED && all_taken())
+    {
+        return Err(Failure::new(ErrorKind::Overloaded, "too many changes within an hour: try again later"));
+    }
+    Ok(())
 }
 
 fn forget(draft: &mut Draft<'_>) {

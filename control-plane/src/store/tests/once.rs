@@ -1,5 +1,8 @@
 //! A change with an idempotency key is made once.
 
+use nla_domain::snapshot::Digest;
+use zeroize::Zeroizing;
+
 use super::*;
 
 async fn create(store: &Store, actor: &str, key: &str, name: &str) -> Result<v1::Role, Failure> {
@@ -74,4 +77,33 @@ fn keys() {
     for (key, accepted) in [("k", true), (&long[1..], true), ("", false), (long.as_str(), false), ("a b", false)] {
         assert_eq!(Once::new(key, "m", &v1::Role::default()).is_ok(), accepted, "{key:?}");
     }
+}
+
+#[tokio::test]
+async fn many_answers_of_one_operator_stop_neither_others_nor_the_next_hour() {
+    let bench = Bench::new();
+    let store = bench.create();
+    let fill = async |actor: &'static str, count: u32| {
+        for begin in (0..count).step_by(100) {
+            let part = store.mutate(actor, move |draft| {
+                let at = draft.now();
+                for n in begin..begin + 100 {
+                    let (actor, key) = (actor.to_owned(), n.to_string());
+                    let response = Zeroizing::new(Vec::new());
+                    draft.put(AnswerRecord { actor, key, request: Digest([0; 32]), response, at });
+                }
+                draft.event(event("fill"));
+                Ok(())
+            });
+            part.await.unwrap();
+        }
+    };
+    fill("eve", 100).await;
+    assert_eq!(create(&store, "eve", "more", "a").await.unwrap_err().kind, ErrorKind::Overloaded);
+    create(&store, "ada", "k", "b").await.unwrap();
+    fill("mob", 400).await;
+    assert_eq!(create(&store, "ada", "k2", "c").await.unwrap_err().kind, ErrorKind::Overloaded);
+    bench.clock.advance(REMEMBERED);
+    create(&store, "ada", "k3", "d").await.unwrap();
+    create(&store, "eve", "k3", "e").await.unwrap();
 }

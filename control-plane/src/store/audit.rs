@@ -22,6 +22,11 @@ const MAX_PAGE: u32 = 1_000;
 /// read the whole log in one call; the page then ends early with a token.
 const MAX_SCAN: usize = 100_000;
 
+/// Encoded events of one answer: with one more event it still fits into the 4
+/// MiB that gRPC clients accept unless told otherwise. What agents ask may be
+/// long, and 1,000 long events would fit into no answer at all.
+const MAX_ANSWER_BYTES: usize = 3 << 20;
+
 /// A part of the audit log, newest first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditPage {
@@ -124,7 +129,7 @@ pub(super) fn page(
     size: u32,
 ) -> Result<AuditPage, LoadError> {
     let size = usize::try_from(if size == 0 { DEFAULT_PAGE } else { size.min(MAX_PAGE) }).unwrap_or(usize::MAX);
-    let mut events = Vec::new();
+    let (mut events, mut bytes) = (Vec::new(), 0);
     let mut expected = last;
     let to = last.to_be_bytes();
     let pairs = backend.range(Tree::Audit, Bound::Unbounded, Bound::Included(&to)).rev();
@@ -137,7 +142,8 @@ pub(super) fn page(
         let event = load::event(&link.event)?;
         if query.matches(&event) {
             events.push(event);
-            if events.len() == size {
+            bytes += link.event.len();
+            if events.len() == size || bytes > MAX_ANSWER_BYTES {
                 break;
             }
         }
@@ -167,7 +173,7 @@ pub(super) fn after(
         return Ok(vec![]);
     }
     let (from, to) = ((after + 1).to_be_bytes(), last.to_be_bytes());
-    let mut events = Vec::new();
+    let (mut events, mut bytes) = (Vec::new(), 0);
     let pairs = backend.range(Tree::Audit, Bound::Included(&from), Bound::Included(&to));
     for (pair, expected) in pairs.take(limit).zip(after + 1..) {
         let link = open(keyring, &pair?)?;
@@ -175,6 +181,10 @@ pub(super) fn after(
             return Err(missing(expected).into());
         }
         events.push(load::event(&link.event)?);
+        bytes += link.event.len();
+        if bytes > MAX_ANSWER_BYTES {
+            break;
+        }
     }
     Ok(events)
 }

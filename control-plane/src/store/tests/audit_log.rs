@@ -163,3 +163,28 @@ fn filters() {
         assert!(AuditQuery::try_from(filter.clone()).is_err(), "{filter:?}");
     }
 }
+
+#[tokio::test]
+async fn long_events_still_make_answers_that_fit() {
+    let bench = Bench::new();
+    let store = bench.create();
+    let edge: EdgeId = "e1".parse().unwrap();
+    for first in (1..=100).step_by(20) {
+        let long = v1::CallEvent { reason: "x".repeat(200 << 10), ..call("r") };
+        store.audit_append(&edge, "b1", first, vec![long; 20]).await.unwrap();
+    }
+    let size = |events: &[v1::AuditEvent]| events.iter().map(prost::Message::encoded_len).sum::<usize>();
+    let (mut seen, mut token) = (0, String::new());
+    loop {
+        let page = store.audit_page(v1::AuditFilter::default(), 1_000, &token).await.unwrap();
+        assert!(size(&page.events) < 4 << 20, "no client takes {} bytes", size(&page.events));
+        seen += page.events.len();
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(seen, 101);
+    let part = store.audit_after(0, 500).await.unwrap();
+    assert!(size(&part) < 4 << 20 && part.len() > 1);
+}

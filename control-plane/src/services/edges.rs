@@ -19,6 +19,9 @@ const DEFAULT_JOIN_LIFETIME: Duration = Duration::from_secs(600);
 const MAX_JOIN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// Edges of one control plane, banned ones included; lists have no pages.
 const MAX_EDGES: usize = 10_000;
+/// Ended join tokens that one change forgets: a change has to fit into one
+/// record of the log.
+const FORGOTTEN_AT_ONCE: usize = 500;
 /// Join tokens that are kept at one time.
 const MAX_JOINS: usize = 10_000;
 
@@ -114,7 +117,8 @@ pub(super) fn check_name_is_free(state: &State, edge: &EdgeId) -> Result<(), Fai
 fn forget_ended_joins(draft: &mut Draft<'_>) {
     let now = draft.now();
     let ended = draft.state().joins.values().filter(|join| join.value.expires_at <= now);
-    let keys: Vec<RecordKey> = ended.map(|join| RecordKey::Join(*join.value.verifier.as_bytes())).collect();
+    let keys: Vec<RecordKey> =
+        ended.map(|join| RecordKey::Join(*join.value.verifier.as_bytes())).take(FORGOTTEN_AT_ONCE).collect();
     for key in keys {
         draft.remove(&key);
     }

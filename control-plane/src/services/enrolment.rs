@@ -31,16 +31,24 @@ const JOIN_BURST: u32 = 20;
 /// the machine does.
 const JOIN_REFILL: Duration = Duration::from_secs(1);
 
+/// Renewals of one edge before the rate applies, and then. An edge needs two a
+/// day; each is a revision, and revisions push out those from which edges that
+/// were away resume.
+const RENEW_BURST: u32 = 10;
+const RENEW_REFILL: Duration = Duration::from_secs(60);
+
 /// The service.
 #[derive(Debug)]
 pub(super) struct Enrolment {
     context: Arc<Context>,
     attempts: Allowances,
+    renewals: Allowances,
 }
 
 impl Enrolment {
     pub(super) fn new(context: Arc<Context>) -> Self {
-        Self { context, attempts: Allowances::new(JOIN_BURST, JOIN_REFILL) }
+        let attempts = Allowances::new(JOIN_BURST, JOIN_REFILL);
+        Self { context, attempts, renewals: Allowances::new(RENEW_BURST, RENEW_REFILL) }
     }
 }
 
@@ -71,6 +79,10 @@ impl v1::enrolment_server::Enrolment for Enrolment {
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
         let caller = Caller::of(&request)?;
         let edge = caller.edge()?.clone();
+        if self.renewals.take(edge.as_str()).is_none() {
+            let message = "this edge renews too often: its certificate lives for a day; wait a minute";
+            return Err(Failure::new(ErrorKind::RateLimited, message).into());
+        }
         let recorder = Recorder::new(RENEW, caller.to_string(), caller.remote().ip().to_string());
         let csr = request.into_inner().csr_pem;
         let authority = Arc::clone(&self.context.authority);

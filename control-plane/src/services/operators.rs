@@ -8,17 +8,20 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Context,
-    change::{Change, parse, room},
+    change::{Change, Recorder, parse, room},
     tokens::bounded,
     view,
 };
-use crate::store::{OperatorRecord, Revocation, State};
+use crate::store::{Draft, OperatorRecord, Revocation, State};
 
 /// As long as a token.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Operators of one control plane; lists have no pages.
 const MAX_OPERATORS: usize = 1_000;
+/// Join tokens that end with their maker: a change has to fit into one record
+/// of the log. Nobody makes more in the day that they live.
+const MAX_ENDED_JOINS: usize = 500;
 
 /// The service.
 #[derive(Debug)]
@@ -80,9 +83,29 @@ impl v1::operators_server::Operators for Operators {
             let (old, new) = (view::operator_json(&before.value), view::operator_json(&record));
             recorder.record(draft, format!("operator/{name}"), Some(old), Some(new));
             let meta = draft.put(record.clone());
+            end_join_tokens(draft, recorder, &format!("operator/{name}"));
             Ok(view::operator(&record, &meta))
         });
         Ok(Response::new(answer.await?))
+    }
+}
+
+/// A join token that waits would still let its maker in, as an edge, with
+/// every credential; nothing else shows it or takes it back.
+fn end_join_tokens(draft: &mut Draft<'_>, recorder: &Recorder, maker: &str) {
+    let now = draft.now();
+    let made = draft.state().joins.values().filter(|join| join.meta.created_by == maker);
+    let made: Vec<_> = made
+        .filter(|join| join.value.spent_at.is_none() && join.value.expires_at > now)
+        .map(|join| join.value.clone())
+        .take(MAX_ENDED_JOINS)
+        .collect();
+    for mut join in made {
+        let before = serde_json::json!({ "join_token_expires_at": join.expires_at.to_string() });
+        let after = serde_json::json!({ "join_token_expires_at": now.to_string() });
+        recorder.record(draft, format!("edge/{}", join.edge), Some(before), Some(after));
+        join.expires_at = now;
+        draft.put(join);
     }
 }
 

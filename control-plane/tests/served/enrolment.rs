@@ -11,7 +11,7 @@ use nla_proto::{
 };
 use tonic::Code;
 
-use crate::plane::{Plane, key_and_csr};
+use crate::plane::{Plane, key_and_csr, once};
 
 #[tokio::test]
 async fn a_join_token_lets_one_edge_in_even_when_many_race() {
@@ -93,4 +93,38 @@ async fn certificates_are_renewed_and_expire() {
     let error = client.renew(v1::RenewRequest { csr_pem }).await.unwrap_err();
     assert_eq!(error.code(), Code::PermissionDenied);
     assert!(error.message().contains("expired"), "{error}");
+}
+
+#[tokio::test]
+async fn an_edge_cannot_fill_the_log_with_renewals() {
+    let plane = Plane::start().await;
+    let edge = plane.edge("e1").await;
+    let mut client = EnrolmentClient::new(plane.channel(&edge));
+    let mut renewed = 0;
+    let refusal = loop {
+        let (_, csr_pem) = key_and_csr();
+        match client.renew(v1::RenewRequest { csr_pem }).await {
+            Ok(_) => renewed += 1,
+            Err(status) => break Failure::from_status(&status),
+        }
+        assert!(renewed < 100);
+    };
+    assert_eq!(refusal.kind, ErrorKind::RateLimited, "{refusal}");
+    assert!(renewed >= 2, "a lost answer must not keep an edge from renewing");
+}
+
+#[tokio::test]
+async fn join_tokens_end_with_the_operator_who_made_them() {
+    let plane = Plane::start().await;
+    let mallory = plane.operator("mallory", v1::Level::Admin).await;
+    let request = v1::CreateJoinTokenRequest { idempotency_key: once(), edge_id: "e1".to_owned(), lifetime: None };
+    let mut edges = v1::edges_client::EdgesClient::new(plane.channel(&mallory));
+    let hidden = edges.create_join_token(request).await.unwrap().into_inner().join_token;
+    let other = plane.join_token("e2").await;
+    let mut operators = v1::operators_client::OperatorsClient::new(plane.admin_channel());
+    let request = v1::RevokeOperatorRequest { idempotency_key: once(), name: "mallory".to_owned() };
+    operators.revoke(request).await.unwrap();
+    let error = plane.join(&hidden).await.err().expect("the dismissed operator's join token still lets an edge in");
+    assert!(error.message().contains("expired"), "{error}");
+    plane.join(&other).await.unwrap();
 }

@@ -28,7 +28,7 @@ impl Caller {
     pub(super) fn authenticate(pipeline: &Pipeline, peer: Peer, parts: &Parts) -> Result<Self, Why> {
         let presented = bearer(parts, peer)?;
         let registration = pipeline.running.register(presented.id());
-        let snapshot = pipeline.snapshots.current().ok_or(Why::NoSnapshot)?;
+        let snapshot = pipeline.snapshots.current().ok_or(Why::NoSnapshot { peer })?;
         let age = pipeline.snapshots.age();
         let token = policy::authenticate(&snapshot, &presented, peer.address, pipeline.config.clock.now(), age)
             .map_err(|failure| Why::NotAuthenticated { peer, token: presented.id(), failure })?;

@@ -100,7 +100,7 @@ impl Pipeline {
     pub fn admit(&self, parts: &Parts) -> Result<Admitted, TurnedAway> {
         let turned_away = |why| self.turn_away(why);
         let peer = Peer::of(parts).map_err(turned_away)?;
-        self.accepts_calls().map_err(turned_away)?;
+        self.accepts_calls(peer).map_err(turned_away)?;
         let caller = Caller::authenticate(self, peer, parts).map_err(turned_away)?;
         let admitted = Admitted::new(self, caller).map_err(turned_away)?;
         self.calls_total.fetch_add(1, Ordering::Relaxed);

@@ -15,10 +15,10 @@ use crate::snapshot::Standing;
 #[derive(Debug, Clone)]
 pub(super) enum Why {
     NoAddress,
-    Draining,
+    Draining { peer: Peer },
     NoToken { peer: Peer },
     Malformed { peer: Peer },
-    NoSnapshot,
+    NoSnapshot { peer: Peer },
     NotAuthenticated { peer: Peer, token: TokenId, failure: AuthFailure },
     TooFast { peer: Peer, token: Arc<Token>, wait: Duration },
     TooMany { peer: Peer, token: Arc<Token>, at_once: u32 },
@@ -49,10 +49,10 @@ const RETRY_LATER: Duration = Duration::from_secs(5);
 
 impl Pipeline {
     /// Refuses while the edge is told to stop, or stops by itself.
-    pub(super) fn accepts_calls(&self) -> Result<(), Why> {
+    pub(super) fn accepts_calls(&self, peer: Peer) -> Result<(), Why> {
         let draining = self.draining.load(std::sync::atomic::Ordering::Acquire);
         let follows = matches!(*self.snapshots.standing(), Standing::Follows);
-        if draining || !follows { Err(Why::Draining) } else { Ok(()) }
+        if draining || !follows { Err(Why::Draining { peer }) } else { Ok(()) }
     }
 
     pub(super) fn turn_away(&self, why: Why) -> TurnedAway {
@@ -67,7 +67,7 @@ impl Pipeline {
         };
         let (kind, message) = match why {
             Why::NoAddress => (ErrorKind::Internal, "the request's address is not known".to_owned()),
-            Why::Draining => {
+            Why::Draining { .. } => {
                 retry(RETRY_LATER);
                 (
                     ErrorKind::Unavailable,
@@ -81,7 +81,7 @@ impl Pipeline {
                 ErrorKind::InvalidToken,
                 "the Authorization header holds no well-formed NLA token; was it copied whole?".to_owned(),
             ),
-            Why::NoSnapshot => {
+            Why::NoSnapshot { .. } => {
                 retry(RETRY_LATER);
                 (ErrorKind::Stale, "this edge has not heard from its control plane yet; try again soon".to_owned())
             }
@@ -141,8 +141,11 @@ impl Pipeline {
 
     fn record_turned_away(&self, why: &Why) {
         let (source, rule, token) = match why {
-            // These say nothing about the caller; readiness and metrics show them.
-            Why::NoAddress | Why::Draining | Why::NoSnapshot | Why::AuditUnavailable => return,
+            // The one is a defect and the other has nowhere to go; readiness
+            // shows both.
+            Why::NoAddress | Why::AuditUnavailable => return,
+            Why::Draining { peer } => (Source::Address(peer.address), "edge.draining", None),
+            Why::NoSnapshot { peer } => (Source::Address(peer.address), "edge.no_snapshot", None),
             Why::NoToken { peer } => (Source::Address(peer.address), "auth.missing", None),
             Why::Malformed { peer } => (Source::Address(peer.address), "auth.malformed", None),
             Why::NotAuthenticated { peer, token, failure } => {
@@ -158,7 +161,9 @@ impl Pipeline {
         // recorded shows in readiness.
         let Ok(mut slot) = self.audit.reserve() else { return };
         let address = match why {
-            Why::NoToken { peer }
+            Why::Draining { peer }
+            | Why::NoSnapshot { peer }
+            | Why::NoToken { peer }
             | Why::Malformed { peer }
             | Why::NotAuthenticated { peer, .. }
             | Why::TooFast { peer, .. }
@@ -184,6 +189,8 @@ impl Why {
     fn kind_for_audit(&self) -> ErrorKind {
         match self {
             Self::NoToken { .. } => ErrorKind::MissingToken,
+            Self::Draining { .. } => ErrorKind::Unavailable,
+            Self::NoSnapshot { .. } => ErrorKind::Stale,
             Self::NotAuthenticated { failure, .. } => failure.kind(),
             _ => self.limit_kind().unwrap_or(ErrorKind::InvalidToken),
         }

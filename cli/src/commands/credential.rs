@@ -12,7 +12,7 @@ use crate::{
         Output,
         views::{List, database::Credential},
     },
-    session::Session,
+    session::{MAX_MESSAGE_BYTES, Session},
 };
 
 #[derive(Debug, Subcommand)]
@@ -49,7 +49,7 @@ impl CredentialCommand {
             Self::List => {
                 let answer = Session::open(globals)?
                     .call("list the credentials", v1::ListCredentialsRequest {}, async |channel, request| {
-                        CredentialsClient::new(channel).list(request).await
+                        CredentialsClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES).list(request).await
                     })
                     .await?;
                 output.result(&List(answer.credentials.into_iter().map(Credential::from_wire).collect()))

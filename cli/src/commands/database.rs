@@ -24,7 +24,7 @@ use crate::{
             database::{Database, Probe},
         },
     },
-    session::Session,
+    session::{MAX_MESSAGE_BYTES, Session},
     values::{self, PostgresUrl, parse_size, parse_span},
 };
 
@@ -136,7 +136,7 @@ impl DatabaseCommand {
             Self::List => {
                 let answer = Session::open(globals)?
                     .call("list the databases", v1::ListDatabasesRequest {}, async |channel, request| {
-                        DatabasesClient::new(channel).list(request).await
+                        DatabasesClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES).list(request).await
                     })
                     .await?;
                 output.result(&List(answer.databases.into_iter().map(Database::from_wire).collect()))

@@ -19,7 +19,7 @@ use crate::{
             token::Delivery,
         },
     },
-    session::Session,
+    session::{MAX_MESSAGE_BYTES, Session},
     values::parse_span,
 };
 
@@ -67,7 +67,7 @@ impl EdgeCommand {
             Self::List => {
                 let answer = Session::open(globals)?
                     .call("list the edges", v1::ListEdgesRequest {}, async |channel, request| {
-                        EdgesClient::new(channel).list(request).await
+                        EdgesClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES).list(request).await
                     })
                     .await?;
                 output.result(&List(answer.edges.into_iter().map(Edge::from_wire).collect()))

@@ -16,7 +16,7 @@ use crate::{
         Output,
         views::{List, operator::Operator},
     },
-    session::Session,
+    session::{MAX_MESSAGE_BYTES, Session},
     values::{self, parse_span},
 };
 
@@ -70,7 +70,7 @@ impl OperatorCommand {
             Self::List => {
                 let answer = Session::open(globals)?
                     .call("list the operators", v1::ListOperatorsRequest {}, async |channel, request| {
-                        OperatorsClient::new(channel).list(request).await
+                        OperatorsClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES).list(request).await
                     })
                     .await?;
                 output.result(&List(answer.operators.into_iter().map(Operator::from_wire).collect()))

@@ -19,7 +19,7 @@ use crate::{
         Output,
         views::{List, Removed, role::Role},
     },
-    session::Session,
+    session::{MAX_MESSAGE_BYTES, Session},
     values,
 };
 
@@ -134,7 +134,7 @@ impl RoleCommand {
             Self::List => {
                 let answer = Session::open(globals)?
                     .call("list the roles", v1::ListRolesRequest {}, async |channel, request| {
-                        RolesClient::new(channel).list(request).await
+                        RolesClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES).list(request).await
                     })
                     .await?;
                 output.result(&List(answer.roles.into_iter().map(Role::from_wire).collect()))

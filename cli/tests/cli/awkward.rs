@@ -182,3 +182,18 @@ async fn tail_begins_with_the_latest_follows_and_ends_with_ctrl_c() {
         assert!(ended.err.contains(&format!("--after {}", expected.last().unwrap())), "{ended:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_longer_than_what_grpc_takes_by_default_is_shown() {
+    let nack = |n: u32| v1::Nack { id: n.to_string(), reason: "r".repeat(200), ..Default::default() };
+    let edge = |n: u32| v1::EdgeView {
+        id: format!("edge-{n}"),
+        connected: true,
+        refused_items: (0..100).map(nack).collect(),
+        ..Default::default()
+    };
+    let edges: Vec<_> = (0..300).map(edge).collect();
+    let (_, folder) = start(Plan { edges: std::sync::Mutex::new(edges), ..Plan::default() }).await;
+    let ended = run(folder.path(), &["edge", "list", "--quiet"]).await.expect(0);
+    assert_eq!(ended.out.lines().count(), 300);
+}

@@ -17,6 +17,7 @@ use nla_proto::{
     v1::{
         self,
         audit_server::{Audit, AuditServer},
+        edges_server::{Edges, EdgesServer},
         tokens_server::{Tokens, TokensServer},
     },
 };
@@ -73,6 +74,7 @@ pub(crate) enum Answer<T> {
 pub(crate) struct Plan {
     pub(crate) creations: Mutex<VecDeque<Answer<v1::CreateTokenResponse>>>,
     pub(crate) listed: Mutex<Vec<v1::TokenView>>,
+    pub(crate) edges: Mutex<Vec<v1::EdgeView>>,
     pub(crate) revocation: Mutex<v1::RevokeTokenResponse>,
     /// All events, newest first.
     pub(crate) events: Mutex<Vec<v1::AuditEvent>>,
@@ -116,6 +118,24 @@ impl Tokens for Service {
 }
 
 #[tonic::async_trait]
+impl Edges for Service {
+    async fn list(&self, _: Request<v1::ListEdgesRequest>) -> Result<Response<v1::ListEdgesResponse>, Status> {
+        Ok(Response::new(v1::ListEdgesResponse { edges: self.0.edges.lock().unwrap().clone() }))
+    }
+
+    async fn create_join_token(
+        &self,
+        _: Request<v1::CreateJoinTokenRequest>,
+    ) -> Result<Response<v1::CreateJoinTokenResponse>, Status> {
+        Err(Status::unimplemented("not planned"))
+    }
+
+    async fn revoke(&self, _: Request<v1::RevokeEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
+        Err(Status::unimplemented("not planned"))
+    }
+}
+
+#[tonic::async_trait]
 impl Audit for Service {
     async fn list(&self, request: Request<v1::ListAuditRequest>) -> Result<Response<v1::ListAuditResponse>, Status> {
         let request = request.into_inner();
@@ -146,6 +166,7 @@ pub(crate) async fn serve(authority: &Authority, plan: Arc<Plan>) -> String {
     let url = format!("https://{}", listener.local_addr().unwrap());
     let server = tonic::transport::Server::builder()
         .add_service(TokensServer::new(Service(Arc::clone(&plan))))
+        .add_service(EdgesServer::new(Service(Arc::clone(&plan))))
         .add_service(AuditServer::new(Service(plan)));
     tokio::spawn(server.serve_with_incoming(incoming(listener, tls)));
     url

@@ -95,11 +95,17 @@ impl Tail {
         }
     }
 
-    /// A stream may be older than its reader's dismissal.
+    /// A stream may be older than its reader's dismissal, or than the end of
+    /// its certificate.
     fn still_allowed(&self) -> Result<(), Failure> {
         let state = self.context.store.state();
         match state.operators.get(&self.reader) {
-            Some(operator) if operator.value.revoked.is_none() => Ok(()),
+            Some(operator) if operator.value.revoked.is_none() => {
+                if operator.value.certificate.not_after > self.context.clock.now() {
+                    return Ok(());
+                }
+                Err(Failure::new(ErrorKind::PermissionDenied, "this operator's certificate has expired"))
+            }
             _ => Err(Failure::new(ErrorKind::PermissionDenied, "this operator was revoked")),
         }
     }

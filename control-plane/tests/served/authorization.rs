@@ -122,3 +122,17 @@ async fn the_store_decides_the_level_and_refusals_are_recorded() {
     assert_eq!((event.actor.as_str(), event.action.as_str()), ("operator/vera", "/nla.v1.Tokens/Create"));
     assert_eq!(event.client_address, "127.0.0.1");
 }
+
+#[tokio::test]
+async fn following_the_audit_log_ends_with_the_certificate() {
+    let plane = Plane::start().await;
+    let reader = plane.operator("reader", v1::Level::Auditor).await;
+    let mut audit = v1::audit_client::AuditClient::new(plane.channel(&reader));
+    let mut tail = audit.tail(v1::TailAuditRequest::default()).await.unwrap().into_inner();
+    plane.join_token("e1").await;
+    tokio::time::timeout(DEADLINE, tail.message()).await.unwrap().unwrap().unwrap();
+    plane.clock.advance(std::time::Duration::from_secs(91 * 24 * 3600));
+    plane.join_token("e2").await;
+    let error = tokio::time::timeout(DEADLINE, tail.message()).await.unwrap().unwrap_err();
+    assert!(error.message().contains("expired"), "{error}");
+}

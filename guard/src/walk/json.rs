@@ -140,7 +140,7 @@ impl Walk<'_> {
             };
             let JsonTableColumn {
                 coltype: _,
-                name: _,
+                name,
                 type_name,
                 pathspec,
                 format: _,
@@ -151,6 +151,7 @@ impl Walk<'_> {
                 on_error,
                 location: _,
             } = column.as_ref();
+            self.partly.column(name, None);
             if let Some(type_name) = type_name {
                 self.type_name(type_name)?;
             }

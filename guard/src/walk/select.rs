@@ -126,19 +126,22 @@ impl Walk<'_> {
             ctecoltypmods: _,
             ctecolcollations: _,
         } = cte;
-        strings(aliascolnames)?;
+        // NATURAL JOIN compares columns that are named nowhere else.
+        for column in strings(aliascolnames)? {
+            self.partly.column(column, None);
+        }
         if let Some(search) = search_clause {
-            let CteSearchClause { search_col_list, search_breadth_first: _, search_seq_column: _, location: _ } =
-                search;
+            let CteSearchClause { search_col_list, search_breadth_first: _, search_seq_column, location: _ } = search;
+            self.partly.column(search_seq_column, None);
             strings(search_col_list)?;
         }
         if let Some(cycle) = cycle_clause {
             let CteCycleClause {
                 cycle_col_list,
-                cycle_mark_column: _,
+                cycle_mark_column,
                 cycle_mark_value,
                 cycle_mark_default,
-                cycle_path_column: _,
+                cycle_path_column,
                 location: _,
                 cycle_mark_type: _,
                 cycle_mark_typmod: _,
@@ -146,6 +149,8 @@ impl Walk<'_> {
                 cycle_mark_neop: _,
             } = cycle.as_ref();
             strings(cycle_col_list)?;
+            self.partly.column(cycle_mark_column, None);
+            self.partly.column(cycle_path_column, None);
             self.optional(cycle_mark_value)?;
             self.optional(cycle_mark_default)?;
         }

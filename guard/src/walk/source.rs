@@ -103,6 +103,9 @@ impl Walk<'_> {
             }
         }
         if let Some(alias) = alias {
+            // The one column of a function bears this name, and NATURAL JOIN
+            // compares it.
+            self.partly.column(&alias.aliasname, None);
             self.alias(alias)?;
         }
         self.column_definitions(coldeflist)
@@ -114,7 +117,7 @@ impl Walk<'_> {
                 return Err(unreadable());
             };
             let ColumnDef {
-                colname: _,
+                colname,
                 type_name,
                 compression: _,
                 inhcount: _,
@@ -134,6 +137,7 @@ impl Walk<'_> {
                 fdwoptions,
                 location: _,
             } = column.as_ref();
+            self.partly.column(colname, None);
             // A column definition in FROM is a name, a type and a collation.
             if raw_default.is_some()
                 || cooked_default.is_some()

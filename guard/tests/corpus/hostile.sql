@@ -1451,3 +1451,25 @@ SELECT 1 FROM pg_proc NATURAL JOIN (VALUES ('guess')) v(prosrc)
 
 -- refuse: guard.relation.sensitive
 SELECT 1 FROM pg_proc NATURAL JOIN (SELECT 'guess' AS prosrc) v
+
+-- refuse: guard.relation.sensitive
+SELECT rolname FROM pg_roles NATURAL JOIN string_to_array('guess', ',') AS rolconfig
+
+-- refuse: guard.relation.sensitive
+SELECT 1 FROM pg_proc NATURAL JOIN lower('guess') prosrc
+
+-- refuse: guard.relation.sensitive
+SELECT 1 FROM pg_proc NATURAL JOIN json_to_record('{"prosrc": "guess"}') AS v(prosrc text)
+
+-- refuse: guard.relation.sensitive
+WITH v(prosrc) AS (VALUES ('guess')) SELECT 1 FROM pg_proc NATURAL JOIN v
+
+-- refuse: guard.relation.sensitive
+WITH RECURSIVE v(a) AS (SELECT 1 UNION ALL SELECT 1 FROM v) CYCLE a SET prosrc TO 'guess' DEFAULT 'other' USING way SELECT 1 FROM pg_proc NATURAL JOIN v
+
+-- refuse: guard.relation.sensitive
+WITH RECURSIVE v(a) AS (SELECT 1 UNION ALL SELECT 2 FROM v) SEARCH DEPTH FIRST BY a SET prosrc SELECT 1 FROM pg_proc NATURAL JOIN v
+
+-- refuse: guard.relation.sensitive
+-- rules: server=17
+SELECT 1 FROM pg_proc NATURAL JOIN JSON_TABLE('["guess"]', '$[*]' COLUMNS (prosrc text PATH '$')) v

@@ -11,6 +11,7 @@ use http::request::Parts;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::delivery::Room;
 use super::dispatch;
 use super::encode::{self, Reply};
 use super::error::RpcError;
@@ -60,15 +61,20 @@ pub(super) fn prepare<H: Handler>(
     Ok(prepared)
 }
 
-/// The array of answers; `None` when there was nothing to answer.
+/// Answers of a batch are kept until the last one is there; beyond this many bytes the rest is refused.
+const MOST_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// The array of answers and the room of its last call; `None` when there was nothing to answer.
 pub(super) async fn run<H: Handler>(
     server: Arc<Server<H>>,
     parts: Parts,
     principal: H::Principal,
     prepared: Vec<Taken>,
-) -> Option<Reply> {
+) -> Option<(Reply, Option<Room>)> {
     let mut first = Some(principal);
     let mut answers = Vec::new();
+    let mut bytes = 0;
+    let mut room = None;
     for taken in prepared {
         let reply = match taken {
             Taken::Accepted => continue,
@@ -77,10 +83,20 @@ pub(super) async fn run<H: Handler>(
                 let PreparedCall { id, version, work } = *call;
                 let admitted = match first.take() {
                     Some(principal) => Ok(principal),
-                    None => server.handler.admit(&parts).await,
+                    None => {
+                        // A token may have room for one call only.
+                        drop(room.take());
+                        server.handler.admit(&parts).await
+                    }
                 };
                 match admitted {
                     Ok(principal) => {
+                        room = server.handler.room(&principal);
+                        if bytes > MOST_ANSWER_BYTES {
+                            let error = RpcError::new(413, "the answers before this one fill the batch; send it alone");
+                            answers.push(encode::error(Some(&id), version, &error).json);
+                            continue;
+                        }
                         let handler = &*server.handler;
                         dispatch::run(handler, &server.rendered, &principal, &id, version, work).await
                     }
@@ -88,6 +104,7 @@ pub(super) async fn run<H: Handler>(
                 }
             }
         };
+        bytes += reply.json.len();
         answers.push(reply.json);
     }
     if answers.is_empty() {
@@ -96,5 +113,5 @@ pub(super) async fn run<H: Handler>(
     let mut json = b"[".to_vec();
     json.extend_from_slice(&answers.join(&b","[..]));
     json.push(b']');
-    Some(Reply { status: StatusCode::OK, json })
+    Some((Reply { status: StatusCode::OK, json }, room))
 }

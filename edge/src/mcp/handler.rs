@@ -12,6 +12,7 @@ use rmcp::model::{
 };
 
 use super::call::{CompletionCall, Context, PromptCall, ResourceRead, ToolCall};
+use super::delivery::Room;
 use super::error::{Refusal, RpcError};
 use super::headers::ParamHeader;
 use super::outcome::{PromptOutcome, ReadOutcome, ToolOutcome};
@@ -61,6 +62,11 @@ pub trait Handler: Send + Sync + 'static {
     /// Authenticates the bearer of the request and charges its limits.
     /// Runs before the body is read for the first message, and again for each further one of a batch.
     fn admit(&self, parts: &Parts) -> impl Future<Output = Result<Self::Principal, Refusal>> + Send;
+
+    /// What the principal occupies of its limits, to be kept until its answer has left.
+    fn room(&self, _principal: &Self::Principal) -> Option<Room> {
+        None
+    }
 
     fn describe(&self) -> &ServerDescription;
 

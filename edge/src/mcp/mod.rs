@@ -8,6 +8,7 @@
 
 mod batch;
 pub mod call;
+pub mod delivery;
 mod dispatch;
 mod encode;
 pub mod error;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::batch;
+use super::delivery::{Delivery, Room};
 use super::dispatch;
 use super::encode::{self, Rendered, Reply};
 use super::error::{Refusal, RpcError};
@@ -113,7 +114,7 @@ async fn answer<H: Handler>(server: Arc<Server<H>>, request: Request, request_id
     let supervision = supervision(version);
     let work = batch::run(Arc::clone(&server), parts, principal, prepared);
     match Running::new(work, supervision).await {
-        Ok(Some(reply)) => json_response(reply),
+        Ok(Some((reply, room))) => delivered(json_response(reply), room),
         Ok(None) => accepted(),
         Err(error) => error_response(version, &error),
     }
@@ -127,6 +128,7 @@ async fn run_one<H: Handler>(
     supervision: Supervision,
 ) -> Response {
     let PreparedCall { id, version, work } = call;
+    let room = server.handler.room(&principal);
     let notifier = work.notifier();
     let shared = Arc::clone(server);
     let reply_id = id.clone();
@@ -138,14 +140,19 @@ async fn run_one<H: Handler>(
         supervision,
     );
     if notifier.is_silent() {
-        return end(running.await, &id, version);
+        return delivered(end(running.await, &id, version), room);
     }
     let keep_alive = server.options.keep_alive;
     let mut stream = EventStream::new(running, notifier, id, version, keep_alive);
-    match poll_fn(|context| stream.poll_start(context)).await {
+    let response = match poll_fn(|context| stream.poll_start(context)).await {
         Start::Silent(ended) => end(ended, stream.id(), version),
         Start::Speaks => event_response(stream),
-    }
+    };
+    delivered(response, room)
+}
+
+fn delivered(response: Response, room: Option<Room>) -> Response {
+    response.map(|body| Body::new(Delivery::new(body, room)))
 }
 
 /// What needs neither the caller's identity nor the body.

@@ -34,7 +34,7 @@ use crate::audit::AuditSlot;
 pub struct Admitted {
     pub(super) caller: Caller,
     slot: Mutex<Option<AuditSlot>>,
-    _room: OwnedSemaphorePermit,
+    room: Arc<OwnedSemaphorePermit>,
 }
 
 impl Admitted {
@@ -56,12 +56,18 @@ impl Admitted {
         record.caller.address = Some(peer.address);
         record.caller.token = Some(token.id);
         record.caller.owner = Some(token.owner.clone());
-        Ok(Self { caller, slot: Mutex::new(Some(slot)), _room: room })
+        Ok(Self { caller, slot: Mutex::new(Some(slot)), room: Arc::new(room) })
     }
 
     /// What lists for the caller are made from.
     pub fn policy(&self) -> (&Snapshot, &Token) {
         (&self.caller.snapshot, &self.caller.token)
+    }
+
+    /// Its place among the token's calls at once, which an answer keeps until
+    /// it has left.
+    pub fn room(&self) -> Arc<OwnedSemaphorePermit> {
+        Arc::clone(&self.room)
     }
 
     /// The place for the call's event; each request has one.

@@ -24,6 +24,7 @@ use rmcp::model::{CompletionInfo, Implementation, Prompt, Resource, ResourceTemp
 use crate::{
     mcp::{
         call::{CompletionCall, Context, PromptCall, ResourceRead, ToolCall},
+        delivery::Room,
         error::{Refusal, RpcError},
         handler::{Handler, Page, ServerDescription},
         outcome::{Outcome, PromptOutcome, ReadOutcome, ToolOutcome},
@@ -70,6 +71,10 @@ impl Handler for EdgeHandler {
 
     async fn admit(&self, parts: &Parts) -> Result<Admitted, Refusal> {
         self.pipeline.admit(parts).map_err(|turned_away| failure::refusal(&turned_away))
+    }
+
+    fn room(&self, principal: &Admitted) -> Option<Room> {
+        Some(principal.room())
     }
 
     fn describe(&self) -> &ServerDescription {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use super::Ask;
@@ -69,4 +70,27 @@ async fn each_call_is_admitted_by_itself() {
 async fn a_panic_in_a_batch_is_answered() {
     let body = json!([call(json!(1), "echo"), call(json!(2), "panics")]);
     assert_eq!(Ask::json(&body).send().await.refusal(), (500, -32603));
+}
+
+#[tokio::test]
+async fn the_answers_of_a_batch_are_bounded() {
+    let body =
+        json!([call(json!(1), "large"), call(json!(2), "large"), call(json!(3), "large"), call(json!(4), "echo")]);
+    let answer = Ask::json(&body).send().await.json();
+    let codes: Vec<_> = answer.as_array().unwrap().iter().map(|answer| answer["error"]["code"].clone()).collect();
+    assert_eq!(codes, [Value::Null, Value::Null, json!(413), json!(413)]);
+}
+
+#[tokio::test]
+async fn an_answer_keeps_its_room_until_it_was_taken() {
+    let one = call(json!(1), "large");
+    for body in [one.clone(), json!([one.clone(), call(json!(2), "large")])] {
+        let probe = Arc::new(Probe::new());
+        let mut response = Ask::json(&body).start(&probe, Options::default()).await;
+        assert_eq!(Arc::strong_count(&probe.room), 2, "an answer that nobody reads counts once");
+        response.body_mut().frame().await.unwrap().unwrap();
+        assert_eq!(Arc::strong_count(&probe.room), 2, "neither does its beginning free the room");
+        response.into_body().collect().await.unwrap();
+        assert_eq!(Arc::strong_count(&probe.room), 1);
+    }
 }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::mcp::call::{CompletionCall, Context, ResourceRead, ToolCall};
+use crate::mcp::delivery::Room;
 use crate::mcp::error::{Refusal, RpcError};
 use crate::mcp::handler::{Handler, Page, ServerDescription};
 use crate::mcp::headers::ParamHeader;
@@ -32,6 +33,8 @@ pub(super) struct Probe {
     pub(super) saw_cancel: Notify,
     pub(super) release: Arc<Notify>,
     pub(super) finished: Notify,
+    /// What each answer holds until it has left.
+    pub(super) room: Arc<()>,
 }
 
 impl Probe {
@@ -58,6 +61,7 @@ impl Probe {
             saw_cancel: Notify::new(),
             release: Arc::default(),
             finished: Notify::new(),
+            room: Arc::default(),
         }
     }
 
@@ -119,6 +123,11 @@ impl Handler for Probe {
         }
     }
 
+    fn room(&self, _: &&'static str) -> Option<Room> {
+        let room: Room = self.room.clone();
+        Some(room)
+    }
+
     fn describe(&self) -> &ServerDescription {
         &self.description
     }
@@ -166,6 +175,7 @@ impl Handler for Probe {
                     Err(error) => ToolResult::error(error.to_string()).into(),
                 }
             }
+            "large" => ToolResult::text("x".repeat(9 << 20)).into(),
             "fails" => ToolResult::error("the database said no").into(),
             "panics" => panic!("the handler panics"),
             "hangs" => {

@@ -2,8 +2,6 @@
 //! superuser and once as the owner of the tables: what the guard would miss,
 //! these two could do. Afterwards nothing has changed.
 
-use std::time::Instant;
-
 use nla_domain::secret::Secret;
 use nla_proto::v1;
 use nla_sandbox::{
@@ -196,7 +194,6 @@ async fn nothing_hostile_gets_through_and_nothing_changes() {
     }
     admin.batch_execute("CHECKPOINT").await.unwrap();
     let before = traces(&admin).await;
-    let began = Instant::now();
     let (mut wrong, mut refused, mut answered, mut missing) = (Vec::new(), 0, 0, 0);
     let hostile = cases(HOSTILE);
     let harmless = cases(HARMLESS);
@@ -222,7 +219,6 @@ async fn nothing_hostile_gets_through_and_nothing_changes() {
         }
         assert_eq!(client.query("SELECT 41 + 1").await.unwrap()["rows"], json!([[42]]));
     }
-    let took = began.elapsed();
     let after = traces(&admin).await;
     assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
     for (before, after) in before.iter().zip(&after) {
@@ -231,5 +227,4 @@ async fn nothing_hostile_gets_through_and_nothing_changes() {
     assert_eq!(before.len(), after.len(), "tables came or went");
     assert_eq!(refused, 2 * hostile.len());
     assert!(answered > missing, "{answered} answered, {missing} name what is not there");
-    assert!(took.as_secs() < 60, "{took:?}");
 }

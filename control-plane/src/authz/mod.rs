@@ -1,4 +1,4 @@
-//! Who may call what. One table ([`rules`]) and one layer ([`layer`]) in front
+//! Who may call what. One table ([`rules`]) and one layer (`layer`) in front
 //! of all services: a method without a rule cannot be called by anyone, and a
 //! service finds its [`Caller`] already proven.
 

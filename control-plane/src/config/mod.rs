@@ -1,4 +1,4 @@
-//! The program's configuration, checked. [`raw`] reads the file; this module
+//! The program's configuration, checked. `raw` reads the file; this module
 //! owns the defaults, the accepted ranges and the words in which a value is
 //! refused. Flags win over the environment, that over the file, that over the
 //! defaults.

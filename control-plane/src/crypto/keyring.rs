@@ -65,7 +65,7 @@ pub struct WrappedKeys {
     /// Tells a wrong key-encryption key from damage.
     #[prost(bytes = "vec", tag = "2")]
     pub kek_check: Vec<u8>,
-    /// The sealed [`ClearKeys`].
+    /// The sealed `ClearKeys`.
     #[prost(bytes = "vec", tag = "3")]
     pub sealed: Vec<u8>,
 }

@@ -1,6 +1,6 @@
 //! The control plane's own certificate authority. It certifies edges,
 //! operators and the control plane itself by a SPIFFE id, and nobody else.
-//! Its record lives in the store; [`csr`] decides which keys it signs.
+//! Its record lives in the store; `csr` decides which keys it signs.
 
 mod authority;
 mod csr;

@@ -55,6 +55,10 @@ async fn one_line_of_json_works_at_once_and_nothing_stays() {
         program("nlactl").args(["system", "status", "-o", "json"]).env("NLA_CONFIG_DIR", field("operator_dir")),
     );
     assert!(serde_json::from_str::<Value>(&status.expect(0).out).unwrap().is_object());
+    // The same database as somebody's own, by a second demo beside the first.
+    let url = field("postgres_url");
+    let own = Ended::of(program("nla-demo").args(["--exit", "--edges", "1", "--postgres-url", &url]));
+    assert!(own.expect(0).out.contains("shop "), "the example names the schemas of that database");
     let urls = said["mcp_urls"].as_array().unwrap();
     assert_eq!(urls.len(), 2);
     for url in urls {

@@ -15,7 +15,6 @@ mod programs;
 mod tests;
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,6 +32,7 @@ pub(crate) use self::programs::Programs;
 use self::certificate::Certificate;
 use self::cluster::Layout;
 use self::process::{Process, Shutdown};
+use crate::port::free_port;
 
 /// A start takes 0.3 s; recovery after a kill or a busy machine takes longer.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -322,10 +322,6 @@ impl Prepared {
             tokio::time::sleep(RETRY_EVERY).await;
         }
     }
-}
-
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 fn port_was_taken(log: &str) -> bool {

@@ -1,5 +1,6 @@
 //! The private server against the real programs of this machine.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 

@@ -12,6 +12,9 @@ use nla_control_plane::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::on_its_port;
+use crate::port::free_port;
+
 /// A running control plane. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct ControlPlane {
@@ -36,8 +39,8 @@ impl ControlPlane {
         options.operator_dir = Some(folder.join("operator"));
         let report = init(options).await.context("cannot initialise the control plane")?;
         let mut config = report.config;
-        config.listen.set_port(0);
-        config.enrolment_listen.set_port(0);
+        config.listen.set_port(free_port()?);
+        config.enrolment_listen.set_port(free_port()?);
         let mut control_plane = Self { config, operator_dir: report.operator_dir, running: None };
         control_plane.resume().await?;
         write_operator_config(&control_plane.operator_dir, &control_plane.url())?;
@@ -49,7 +52,9 @@ impl ControlPlane {
     /// # Errors
     /// When it does not start.
     pub async fn resume(&mut self) -> Result<()> {
-        let app = Box::pin(app::build(self.config.clone())).await.context("cannot start the control plane")?;
+        let config = &self.config;
+        let app =
+            on_its_port(|| Box::pin(app::build(config.clone()))).await.context("cannot start the control plane")?;
         self.config.listen = app.listen_address();
         self.config.enrolment_listen = app.enrolment_address();
         let stop = CancellationToken::new();

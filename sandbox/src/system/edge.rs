@@ -18,8 +18,8 @@ use nla_proto::files;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{ControlPlane, wait_for};
-use crate::certificate;
+use super::{ControlPlane, on_its_port, wait_for};
+use crate::{certificate, port::free_port};
 
 /// Time for running calls when an edge of the sandbox stops.
 const SHUTDOWN: std::time::Duration = std::time::Duration::from_secs(5);
@@ -87,7 +87,7 @@ impl Edge {
                 join: JoinSource { file: Some(join_token_file), text: None },
                 storage: Storage::File(folder.join("state")),
             },
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
             transport: Transport::Https { certificate: web.chain.clone(), key: web.key.clone() },
             public_url: None,
             allowed_origins: Vec::new(),
@@ -109,7 +109,9 @@ impl Edge {
     /// # Errors
     /// When it does not start.
     pub async fn resume(&mut self) -> Result<()> {
-        let app = app::build(self.config.clone()).await.with_context(|| format!("cannot start {}", self.id))?;
+        let config = &self.config;
+        let app =
+            on_its_port(|| app::build(config.clone())).await.with_context(|| format!("cannot start {}", self.id))?;
         self.config.listen = app.address();
         let (readiness, stop) = (app.readiness(), CancellationToken::new());
         let task = tokio::spawn(Box::pin(app.run(stop.clone())));

@@ -42,6 +42,29 @@ pub async fn wait_for<F: Future<Output = bool>>(what: &str, mut condition: impl 
     .with_context(|| format!("{what} did not happen within {} s", READY_WITHIN.as_secs()))
 }
 
+/// Builds a server on its port. A program that another thread starts meanwhile
+/// inherits a listener that was just closed, for the moment until it runs; so
+/// a port that is taken gets a second chance.
+pub(crate) async fn on_its_port<T, E, F>(mut build: impl FnMut() -> F) -> Result<T>
+where
+    E: std::error::Error + Send + Sync + 'static,
+    F: Future<Output = Result<T, E>>,
+{
+    const CHANCES: u32 = 100;
+    let taken = |error: &anyhow::Error| {
+        error.chain().any(|cause| {
+            cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+        })
+    };
+    for _ in 1..CHANCES {
+        match build().await.map_err(anyhow::Error::from) {
+            Err(error) if taken(&error) => tokio::time::sleep(LOOK_EVERY).await,
+            outcome => return outcome,
+        }
+    }
+    Ok(build().await?)
+}
+
 /// The definition of the sample database for the control plane.
 ///
 /// # Errors

@@ -75,16 +75,19 @@ async fn every_step_of_the_page_works() {
         .map(|line| line.strip_prefix("$ ").expect("blocks hold commands only"))
         .map(|line| {
             let shown = line.replace('"', "'").replace('$', "\\$");
+            // Kept by hand: dash forgets its jobs in `$(jobs -p)`.
+            let kept = if line.ends_with('&') { "pids=\"$pids $!\"\n" } else { "" };
             format!(
-                "{}\ncode=$?; [ $code = 0 ] || {{ echo \"line: {shown}: $code\" >&2; exit 9; }}\n",
+                "{}\ncode=$?; [ $code = 0 ] || {{ echo \"line: {shown}: $code\" >&2; exit 9; }}\n{kept}",
                 ports.in_text(line)
             )
         })
         .collect();
     // What runs in the background is ended as an operator would, and must end well.
     let script = format!(
-        "trap 'kill -KILL $(jobs -p) 2>/dev/null' EXIT\n{script}echo served\nread go_on\n\
-         for job in $(jobs -p); do kill -TERM $job; wait $job || {{ echo \"ended with $?\" >&2; exit 8; }}; done\n"
+        "pids=\ntrap '[ -z \"$pids\" ] || kill -KILL $pids 2>/dev/null' EXIT\n{script}echo served\nread go_on\n\
+         ended=0; for pid in $pids; do kill -TERM $pid; wait $pid || {{ echo \"ended with $?\" >&2; exit 8; }}; \
+         ended=$((ended + 1)); done; pids=; echo \"$ended ended well\"\n"
     );
     let path = format!("{}:{}", binaries::folder().display(), std::env::var("PATH").unwrap());
     let mut shell = tokio::process::Command::new("sh");
@@ -119,6 +122,7 @@ async fn every_step_of_the_page_works() {
     let ended = tokio::time::timeout(Duration::from_secs(60), shell.wait()).await.expect("it ends").unwrap();
     let everything = format!("{}\n{}", read("out.log"), read("err.log"));
     assert_eq!(ended.code(), Some(0), "{everything}");
+    assert!(everything.contains("2 ended well"), "the control plane and the edge: {everything}");
     assert!(!everything.contains(password) && !everything.contains(&token), "a secret was shown");
 }
 

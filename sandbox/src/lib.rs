@@ -5,7 +5,7 @@
 mod certificate;
 pub mod demo;
 pub mod mcp;
-mod port;
+pub mod port;
 pub mod postgres;
 pub mod sample;
 pub mod system;

@@ -20,7 +20,7 @@ const TRIES: usize = 100;
 ///
 /// # Errors
 /// When none was free.
-pub(crate) fn free_port() -> io::Result<u16> {
+pub fn free_port() -> io::Result<u16> {
     for _ in 0..TRIES {
         let random = Uuid::new_v4();
         let random = u16::from_le_bytes([random.as_bytes()[0], random.as_bytes()[1]]);

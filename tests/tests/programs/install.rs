@@ -8,15 +8,13 @@ use nla_domain::secret::Secret;
 use nla_proto::files::write_private;
 use nla_sandbox::{
     mcp::McpClient,
+    port::free_port,
     sample,
     system::{WebCertificate, wait_for},
 };
 use serde_json::json;
 
-use super::{
-    binaries,
-    process::{Ended, free_port},
-};
+use super::{binaries, process::Ended};
 
 const PAGE: &str = include_str!("../../../docs/install.md");
 
@@ -41,10 +39,10 @@ async fn every_step_of_the_page_works() {
     let folder = tempfile::tempdir().unwrap();
     let mut ports =
         vec![("db.example.com", "127.0.0.1".to_owned()), (":5432/", format!(":{}/", sample.postgres.port()))];
-    let edge_port = free_port();
+    let edge_port = free_port().unwrap();
     ports.extend([("nla.internal", "127.0.0.1".to_owned()), ("0.0.0.0", "127.0.0.1".to_owned())]);
     ports.extend(
-        [(":7443", free_port()), (":7444", free_port()), (":8443", edge_port)]
+        [(":7443", free_port().unwrap()), (":7444", free_port().unwrap()), (":8443", edge_port)]
             .map(|(from, to)| (from, format!(":{to}"))),
     );
     let ports = Ports(ports);

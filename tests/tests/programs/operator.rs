@@ -10,6 +10,7 @@ use nla_domain::secret::Secret;
 use nla_proto::files::write_private;
 use nla_sandbox::{
     mcp::McpClient,
+    port::free_port,
     sample,
     system::{WebCertificate, wait_for},
 };
@@ -18,7 +19,7 @@ use serde_json::json;
 use super::{
     binaries::program,
     plane::Plane,
-    process::{Ended, Running, free_port},
+    process::{Ended, Running},
 };
 
 fn mode(path: &Path) -> u32 {
@@ -85,7 +86,7 @@ async fn an_operator_goes_from_nothing_to_a_query() {
     assert_eq!((mode(&folder.join("ada.token")), mode(&folder.join("edge-1.join"))), (0o600, 0o600));
 
     let web = WebCertificate::make(&folder).unwrap();
-    let listen = free_port();
+    let listen = free_port().unwrap();
     let config = format!(
         "join_token_file = \"edge-1.join\"\nstate_dir = \"edge-1\"\nlisten = \"127.0.0.1:{listen}\"\nshutdown_seconds = 5\n\
          [control_plane]\nurl = \"https://127.0.0.1:{}\"\nenrolment_url = \"https://127.0.0.1:{}\"\n\

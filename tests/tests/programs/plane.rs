@@ -5,9 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nla_sandbox::port::free_port;
+
 use super::{
     binaries::program,
-    process::{Ended, Running, free_port, until},
+    process::{Ended, Running, until},
 };
 
 pub(crate) struct Plane {
@@ -21,7 +23,7 @@ impl Plane {
     /// Initialises one; it does not run yet.
     pub(crate) fn init() -> (Self, Ended) {
         let folder = tempfile::tempdir().unwrap();
-        let (port, enrolment_port) = (free_port(), free_port());
+        let (port, enrolment_port) = (free_port().unwrap(), free_port().unwrap());
         let config = format!(
             "data_dir = \"data\"\nlisten = \"127.0.0.1:{port}\"\nenrolment_listen = \"127.0.0.1:{enrolment_port}\"\nshutdown_seconds = 5\n"
         );

@@ -23,6 +23,7 @@ mod prepare;
 mod running;
 mod serve;
 mod stream;
+mod strict;
 #[cfg(test)]
 mod tests;
 pub mod version;

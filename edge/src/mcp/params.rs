@@ -18,6 +18,7 @@ use super::headers;
 use super::message::{self, string};
 use super::notify::{LogLevel, Notifier};
 use super::prepare::Envelope;
+use super::strict;
 use super::version::Version;
 
 /// Names that clients give themselves, cut for logs and audit.
@@ -190,9 +191,7 @@ pub(super) fn object(raw: Option<&RawValue>, field: &str) -> Result<JsonObject, 
     if !is_object(raw) {
         return Err(RpcError::invalid_params(format!("params.{field} must be an object")));
     }
-    // The text is known to be JSON: what fails here is nesting beyond what the parser follows.
-    serde_json::from_str(raw.get())
-        .map_err(|_| RpcError::invalid_params(format!("params.{field} is nested too deeply")))
+    strict::object(raw.get()).map_err(|wrong| RpcError::invalid_params(format!("params.{field}{wrong}")))
 }
 
 pub(super) fn cursor(params: &Params<'_>) -> Result<Option<String>, RpcError> {
@@ -223,9 +222,9 @@ pub(super) fn retry(params: &Params<'_>) -> Result<Retry, RpcError> {
 
 pub(super) fn completion(params: &Params<'_>, context: Context) -> Result<CompletionCall, RpcError> {
     #[derive(Default, Deserialize)]
-    struct Filled {
-        #[serde(default)]
-        arguments: JsonObject,
+    struct Filled<'a> {
+        #[serde(borrow)]
+        arguments: Option<&'a RawValue>,
     }
     let malformed = |field: &str| RpcError::invalid_params(format!("params.{field} is malformed"));
     let reference: Reference = params
@@ -238,10 +237,11 @@ pub(super) fn completion(params: &Params<'_>, context: Context) -> Result<Comple
         .filter(|raw| is_object(raw))
         .and_then(|raw| serde_json::from_str(raw.get()).ok())
         .ok_or_else(|| malformed("argument"))?;
-    let filled: Filled = match params.context {
+    let filled: Filled<'_> = match params.context {
         Some(raw) if is_object(raw) => serde_json::from_str(raw.get()).map_err(|_| malformed("context"))?,
         Some(_) => return Err(malformed("context")),
         None => Filled::default(),
     };
-    Ok(CompletionCall { reference, argument, filled: filled.arguments, context })
+    let filled = object(filled.arguments, "context.arguments")?;
+    Ok(CompletionCall { reference, argument, filled, context })
 }

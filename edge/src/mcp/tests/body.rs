@@ -60,6 +60,23 @@ async fn what_is_not_a_message_is_refused() {
             (200, -32602),
         ),
         (
+            "an argument twice",
+            br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"a":1,"a":2}}}"#.to_vec(),
+            (200, -32602),
+        ),
+        (
+            "a filled argument twice",
+            br#"{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"p"},
+                "argument":{"name":"a","value":""},"context":{"arguments":{"schema":"a","schema":"b"}}}}"#
+                .to_vec(),
+            (200, -32602),
+        ),
+        (
+            "a number that nothing can hold",
+            br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"a":1e400}}}"#.to_vec(),
+            (200, -32602),
+        ),
+        (
             "a list for _meta",
             br#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":["2026-07-28",{},{},null,null,null]}}"#
                 .to_vec(),

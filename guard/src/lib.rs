@@ -42,7 +42,7 @@ mod rules;
 mod settings;
 mod walk;
 
-pub use check::check;
+pub use check::{check, check_here};
 pub use checked::{CheckedSql, FunctionName, RelationName, StatementKind};
 pub use explain::{ExplainFormat, ExplainOptions, explain};
 pub use parser::{Parser, ParserConfig, ParserError};

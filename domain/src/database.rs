@@ -59,6 +59,43 @@ impl FromStr for SslMode {
     }
 }
 
+/// What an edge does about a database role that may do more than read. The
+/// guard and the read-only transaction do not trust the role either way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RolePolicy {
+    /// Refuses rights that reach beyond the database or switch off its own
+    /// protection (superuser, REPLICATION, CREATEROLE, BYPASSRLS, the `pg_`
+    /// roles that read files, run programs or write everywhere); warns about
+    /// the rest.
+    #[default]
+    RefuseSuperuser,
+    /// Refuses whatever the probe finds.
+    Refuse,
+    /// Refuses nothing and reports all.
+    Warn,
+}
+
+impl RolePolicy {
+    /// All choices.
+    pub const ALL: [Self; 3] = [Self::RefuseSuperuser, Self::Refuse, Self::Warn];
+
+    /// The name on the command line and in the audit log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RefuseSuperuser => "refuse-superuser",
+            Self::Refuse => "refuse",
+            Self::Warn => "warn",
+        }
+    }
+}
+
+impl fmt::Display for RolePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Where PostgreSQL listens.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Endpoint {
@@ -125,6 +162,8 @@ pub struct Database {
     pub root_certificate_pem: Option<String>,
     /// Bounds.
     pub limits: DatabaseLimits,
+    /// What is done about a database role that may do more than read.
+    pub role_policy: RolePolicy,
 }
 
 /// Why a database definition was refused.
@@ -215,6 +254,7 @@ mod tests {
             sslmode,
             root_certificate_pem: root.map(Into::into),
             limits: DatabaseLimits::default(),
+            role_policy: RolePolicy::default(),
         }
     }
 

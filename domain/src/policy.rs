@@ -110,7 +110,8 @@ pub struct Grant {
     pub database: Arc<Database>,
     /// How to log in to it.
     pub credential: Arc<Credential>,
-    /// The role that decided, for the audit event.
+    /// The first role that allows the call, whose name the audit event holds.
+    /// Its exceptions for the guard are those of all the roles that allow it.
     pub role: Arc<Role>,
     /// Limits of the database, narrowed by the role.
     pub limits: DatabaseLimits,
@@ -213,6 +214,7 @@ pub fn decide(snapshot: &Snapshot, token: &Token, tool: Tool, database: Option<&
     // Several roles may allow the call: the widest limit decides, because a
     // token may do what any one of its roles allows. Of the audit settings the
     // one that keeps most decides, so that adding a role never hides anything.
+    // Exceptions for the guard add up.
     let mut chosen: Option<Arc<Role>> = None;
     let mut max_rows = 0;
     let mut allow_explain_analyze = false;
@@ -225,7 +227,11 @@ pub fn decide(snapshot: &Snapshot, token: &Token, tool: Tool, database: Option<&
             (SqlAudit::Fingerprint, _) | (_, SqlAudit::Fingerprint) => SqlAudit::Fingerprint,
             (SqlAudit::Hash, SqlAudit::Hash) => SqlAudit::Hash,
         };
-        chosen.get_or_insert_with(|| Arc::clone(role));
+        chosen = Some(match chosen {
+            None => Arc::clone(role),
+            Some(first) if role.is_without_exceptions() => first,
+            Some(first) => Arc::new(Arc::unwrap_or_clone(first).with_exceptions_of(role)),
+        });
     }
     let role = chosen.ok_or(Denial::NoDatabase)?;
     let mut limits = database.limits;

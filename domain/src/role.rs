@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{DatabaseName, RoleName};
 
+pub mod exceptions;
+
 /// The tools that an edge offers to agents.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,6 +101,15 @@ pub struct Role {
     pub max_rows: Option<u32>,
     /// How much of a statement is kept.
     pub sql_audit: SqlAudit,
+    /// Functions that the guard refuses otherwise, as `schema.name` in the
+    /// catalog's spelling. See [`exceptions`] for the form of all four lists.
+    pub functions: Vec<String>,
+    /// Relations that the guard refuses otherwise, as `schema.name`.
+    pub relations: Vec<String>,
+    /// Operators that the guard refuses otherwise, as plain names such as `<%`.
+    pub operators: Vec<String>,
+    /// Settings that SHOW may tell beyond the harmless ones, in lower case.
+    pub settings: Vec<String>,
 }
 
 impl Role {

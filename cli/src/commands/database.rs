@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use nla_domain::{
-    database::SslMode,
+    database::{RolePolicy, SslMode},
     id::{DatabaseName, EdgeId},
 };
 use nla_proto::{
@@ -50,7 +50,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   nlactl database update shop --max-rows 500 --statement-timeout 10s
-  nlactl database update shop --host db2.example.com")]
+  nlactl database update shop --host db2.example.com
+  nlactl database update shop --role-policy refuse")]
     Update(Box<Update>),
     /// Remove a database that no role and no token names, with its credential
     #[command(after_help = "Examples:\n  nlactl database remove shop\n  nlactl database remove shop --yes")]
@@ -127,6 +128,9 @@ struct Settings {
     /// Connections of one token on one edge [default: 4]
     #[arg(long, value_name = "CONNECTIONS", value_parser = clap::value_parser!(u32).range(1..))]
     pool_size: Option<u32>,
+    /// What to do when the database role may do more than read [default: refuse-superuser]
+    #[arg(long, value_name = "POLICY", value_parser = values::role_policy())]
+    role_policy: Option<RolePolicy>,
 }
 
 impl DatabaseCommand {
@@ -227,7 +231,8 @@ impl Settings {
         let texts = self.host.is_none() && self.dbname.is_none() && self.description.is_none();
         let tls = self.sslmode.is_none() && self.root_cert.is_none();
         let limits = self.max_rows.is_none() && self.max_bytes.is_none() && self.statement_timeout.is_none();
-        texts && tls && limits && self.port.is_none() && self.pool_size.is_none()
+        let rest = self.port.is_none() && self.pool_size.is_none() && self.role_policy.is_none();
+        texts && tls && limits && rest
     }
 
     /// Puts what was given into the database and leaves the rest as it is.
@@ -248,6 +253,8 @@ impl Settings {
             database.root_certificate_pem = String::from_utf8(pem)
                 .map_err(|source| CliError::local(format!("{} is not PEM", path.display()), source))?;
         }
+        database.role_policy =
+            self.role_policy.map_or(database.role_policy, |policy| convert::role_policy(policy).into());
         let limits = database.limits.get_or_insert_default();
         limits.max_rows = self.max_rows.unwrap_or(limits.max_rows);
         limits.max_bytes = self.max_bytes.unwrap_or(limits.max_bytes);

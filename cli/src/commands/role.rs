@@ -45,11 +45,13 @@ Examples:
     },
     /// Change a role; what is not given stays as it is
     #[command(after_help = "\
-A list that is given replaces the whole list.
+A list that is given replaces the whole list; an empty name clears it.
 
 Examples:
   nlactl role update reporting --database shop --database crm
-  nlactl role update reporting --max-rows 0 --explain-analyze false")]
+  nlactl role update reporting --max-rows 0 --explain-analyze false
+  nlactl role update reporting --allow-function shop.order_total --allow-relation pg_catalog.pg_stat_activity
+  nlactl role update reporting --allow-function ''")]
     Update(Update),
     /// Remove a role that no token in force has
     #[command(after_help = "Examples:\n  nlactl role remove reporting\n  nlactl role remove reporting --yes")]
@@ -97,13 +99,56 @@ struct Settings {
     /// What the audit log keeps of a statement [default: full]
     #[arg(long, value_name = "FORM", value_parser = values::sql_audit())]
     sql_audit: Option<SqlAudit>,
+    #[command(flatten)]
+    exceptions: Exceptions,
+}
+
+/// What the guard refuses otherwise. Each list replaces the role's.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Exceptions")]
+struct Exceptions {
+    /// A function that the guard refuses otherwise, as schema.name; repeat for more
+    #[arg(long = "allow-function", value_name = "SCHEMA.NAME", value_parser = values::parse_qualified)]
+    functions: Vec<String>,
+    /// A relation that the guard refuses otherwise, as schema.name; repeat for more
+    #[arg(long = "allow-relation", value_name = "SCHEMA.NAME", value_parser = values::parse_qualified)]
+    relations: Vec<String>,
+    /// An operator that the guard refuses otherwise, without its schema; repeat for more
+    #[arg(
+        long = "allow-operator",
+        value_name = "OPERATOR",
+        allow_hyphen_values = true,
+        value_parser = values::parse_operator
+    )]
+    operators: Vec<String>,
+    /// A setting that SHOW may tell beyond the harmless ones; repeat for more
+    #[arg(long = "allow-setting", value_name = "NAME", value_parser = values::parse_setting)]
+    settings: Vec<String>,
+}
+
+impl Exceptions {
+    fn is_empty(&self) -> bool {
+        [&self.functions, &self.relations, &self.operators, &self.settings].iter().all(|names| names.is_empty())
+    }
+
+    fn apply(&self, role: &mut v1::Role) {
+        let set = |field: &mut Vec<String>, given: &[String]| {
+            if !given.is_empty() {
+                *field = given.iter().filter(|name| !name.is_empty()).cloned().collect();
+            }
+        };
+        set(&mut role.functions, &self.functions);
+        set(&mut role.relations, &self.relations);
+        set(&mut role.operators, &self.operators);
+        set(&mut role.settings, &self.settings);
+    }
 }
 
 impl Settings {
     fn is_empty(&self) -> bool {
         let lists = self.databases.is_empty() && self.tools.is_empty();
         let options = self.explain_analyze.is_none() && self.max_rows.is_none() && self.sql_audit.is_none();
-        lists && options && self.description.is_none()
+        lists && options && self.description.is_none() && self.exceptions.is_empty()
     }
 
     /// Puts what was given into the role and leaves the rest as it is.
@@ -120,6 +165,7 @@ impl Settings {
         role.allow_explain_analyze = self.explain_analyze.unwrap_or(role.allow_explain_analyze);
         role.max_rows = self.max_rows.unwrap_or(role.max_rows);
         role.sql_audit = self.sql_audit.map_or(role.sql_audit, |audit| convert::sql_audit(audit).into());
+        self.exceptions.apply(role);
     }
 }
 

@@ -4,7 +4,7 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use nla_domain::{
     audit::Outcome,
-    database::SslMode,
+    database::{RolePolicy, SslMode},
     operator::Level,
     role::{SqlAudit, Tool},
 };
@@ -40,6 +40,11 @@ pub(crate) fn sql_audit() -> impl TypedValueParser<Value = SqlAudit> {
 /// TLS modes towards PostgreSQL.
 pub(crate) fn sslmode() -> impl TypedValueParser<Value = SslMode> {
     one_of(&SSL_MODES, SslMode::as_str)
+}
+
+/// What is done about a database role that may do more than read.
+pub(crate) fn role_policy() -> impl TypedValueParser<Value = RolePolicy> {
+    one_of(&RolePolicy::ALL, RolePolicy::as_str)
 }
 
 /// How a call ended.

@@ -1,13 +1,16 @@
-//! Values as people type them: times, sizes, choices and PostgreSQL URLs.
+//! Values as people type them: times, sizes, choices, names of exceptions and
+//! PostgreSQL URLs.
 
 mod choice;
+mod exception;
 mod postgres_url;
 mod size;
 mod span;
 mod when;
 
 pub(crate) use self::{
-    choice::{level, outcome, sql_audit, sslmode, tool},
+    choice::{level, outcome, role_policy, sql_audit, sslmode, tool},
+    exception::{parse_operator, parse_qualified, parse_setting},
     postgres_url::PostgresUrl,
     size::parse_size,
     span::parse_span,

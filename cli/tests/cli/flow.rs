@@ -104,6 +104,55 @@ async fn updates_change_what_is_given_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn role_policy_and_exceptions() {
+    let plane = furnished().await;
+    let dir = plane.operator();
+    let shown = run(dir, &["database", "show", "shop"]).await.expect(0);
+    assert!(shown.out.contains("refuse-superuser"), "{shown:?}");
+    let words = ["database", "update", "shop", "--role-policy", "warn", "-o", "json"];
+    assert_eq!(run(dir, &words).await.expect(0).json()["role_policy"], "warn");
+    // Another change leaves it as it is.
+    let words = ["database", "update", "shop", "--max-rows", "7", "-o", "yaml"];
+    assert!(run(dir, &words).await.expect(0).out.contains("role_policy: warn"));
+    let unknown = run(dir, &["database", "update", "shop", "--role-policy", "ignore"]).await.expect(2);
+    assert!(unknown.err.contains("refuse-superuser, refuse, warn"), "{unknown:?}");
+
+    let update = ["role", "update", "reporting", "-o", "json"];
+    let with = |more: &'static [&'static str]| [&update[..], more].concat();
+    let words = with(&[
+        "--allow-function",
+        "shop.total",
+        "--allow-function",
+        "shop.tax",
+        "--allow-relation",
+        "pg_catalog.pg_stat_activity",
+        "--allow-operator",
+        "->",
+        "--allow-setting",
+        "Work_Mem",
+    ]);
+    let role = run(dir, &words).await.expect(0).json();
+    let lists = |role: &Value| ["functions", "relations", "operators", "settings"].map(|name| role[name].clone());
+    let expected = [
+        serde_json::json!(["shop.tax", "shop.total"]),
+        serde_json::json!(["pg_catalog.pg_stat_activity"]),
+        serde_json::json!(["->"]),
+        serde_json::json!(["work_mem"]),
+    ];
+    assert_eq!(lists(&role), expected);
+    let role = run(dir, &with(&["--allow-function", "", "--allow-setting", "datestyle"])).await.expect(0).json();
+    assert_eq!((&role["functions"], &role["settings"]), (&serde_json::json!([]), &serde_json::json!(["datestyle"])));
+    assert_eq!(role["relations"], expected[1]);
+    let shown = run(dir, &["role", "show", "reporting"]).await.expect(0);
+    assert!(shown.out.contains("Allowed relations") && !shown.out.contains("Allowed functions"), "{shown:?}");
+    for (option, value) in [("function", "total"), ("relation", "a.b.c"), ("operator", "like"), ("setting", "a b")] {
+        let ended = run(dir, &["role", "update", "reporting", &format!("--allow-{option}"), value]).await.expect(2);
+        assert!(ended.err.contains("must be"), "{ended:?}");
+    }
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_password_goes_in_and_never_comes_out() {
     let plane = furnished().await;
     let dir = plane.operator();

@@ -108,6 +108,10 @@ fn read(wire: Option<v1::Role>) -> Result<Role, Failure> {
     role.databases.dedup();
     role.tools.sort();
     role.tools.dedup();
+    for names in [&mut role.functions, &mut role.relations, &mut role.operators, &mut role.settings] {
+        names.sort();
+        names.dedup();
+    }
     Ok(role)
 }
 

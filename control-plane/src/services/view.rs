@@ -90,6 +90,7 @@ pub(super) fn database_json(database: &Database) -> Value {
         "max_bytes": database.limits.max_bytes,
         "statement_timeout_ms": u64::try_from(database.limits.statement_timeout.as_millis()).unwrap_or(u64::MAX),
         "pool_size": database.limits.pool_size,
+        "role_policy": database.role_policy.as_str(),
     })
 }
 
@@ -118,6 +119,10 @@ pub(super) fn role_json(role: &Role) -> Value {
         "allow_explain_analyze": role.allow_explain_analyze,
         "max_rows": role.max_rows,
         "sql_audit": role.sql_audit.as_str(),
+        "functions": role.functions,
+        "relations": role.relations,
+        "operators": role.operators,
+        "settings": role.settings,
     })
 }
 

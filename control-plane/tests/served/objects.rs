@@ -139,6 +139,64 @@ async fn bad_fields_are_named() {
     assert_eq!(failure(databases.create(request).await), named);
     let request = v1::CreateDatabaseRequest { idempotency_key: once(), database: Some(database("shop")) };
     assert_eq!(failure(databases.create(request).await), (ErrorKind::Conflict, "database.name".into()));
+    let unknown = v1::Database { role_policy: 99, ..database("far") };
+    let request = v1::CreateDatabaseRequest { idempotency_key: once(), database: Some(unknown) };
+    assert_eq!(failure(databases.create(request).await), (ErrorKind::InvalidArgument, "database.role_policy".into()));
+
+    let mut roles = RolesClient::new(plane.admin_channel());
+    type Exception = fn(&mut v1::Role);
+    let cases: [(Exception, &str); 5] = [
+        (|r| r.functions = vec!["shop.total".into(), "total".into()], "role.functions[1]"),
+        (|r| r.relations = vec!["\"Shop\".orders".into()], "role.relations[0]"),
+        (|r| r.operators = vec!["like".into()], "role.operators[0]"),
+        (|r| r.settings = vec!["Work_Mem".into()], "role.settings[0]"),
+        (|r| r.operators = vec!["<".into(); 101], "role.operators"),
+    ];
+    for (change, field) in cases {
+        let mut role = role("other");
+        change(&mut role);
+        let request = v1::CreateRoleRequest { idempotency_key: once(), role: Some(role) };
+        assert_eq!(failure(roles.create(request).await), (ErrorKind::InvalidArgument, field.to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn the_role_policy_and_a_roles_exceptions_are_kept_and_audited() {
+    let plane = Plane::start().await;
+    plane.shop().await;
+    let mut databases = DatabasesClient::new(plane.admin_channel());
+    let before = databases.get(v1::GetDatabaseRequest { name: "shop".into() }).await.unwrap().into_inner();
+    // Absent on the wire: what is stored is the strict default by its name.
+    assert_eq!(before.database.unwrap().role_policy(), v1::RolePolicy::RefuseSuperuser);
+    let update = v1::UpdateDatabaseRequest {
+        idempotency_key: once(),
+        database: Some(v1::Database { role_policy: v1::RolePolicy::Warn.into(), ..database("shop") }),
+        expected_revision: before.meta.unwrap().revision,
+    };
+    let after = databases.update(update).await.unwrap().into_inner();
+    assert_eq!(after.database.unwrap().role_policy(), v1::RolePolicy::Warn);
+
+    let mut roles = RolesClient::new(plane.admin_channel());
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let wanted = v1::Role {
+        functions: names(&["shop.total", "shop.tax", "shop.total"]),
+        relations: names(&["pg_catalog.pg_stat_activity"]),
+        operators: names(&["<%"]),
+        settings: names(&["work_mem"]),
+        ..role("other")
+    };
+    let request = v1::CreateRoleRequest { idempotency_key: once(), role: Some(wanted) };
+    let made = roles.create(request).await.unwrap().into_inner().role.unwrap();
+    assert_eq!(made.functions, ["shop.tax", "shop.total"]);
+    let got = roles.get(v1::GetRoleRequest { name: "other".into() }).await.unwrap().into_inner().role.unwrap();
+    assert_eq!(got, made);
+
+    let mut audit = AuditClient::new(plane.admin_channel());
+    let events = audit.list(v1::ListAuditRequest::default()).await.unwrap().into_inner().events;
+    let shown = format!("{events:?}");
+    for part in ["refuse-superuser", "warn", "shop.tax", "pg_stat_activity", "<%", "work_mem"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
 }
 
 #[tokio::test]

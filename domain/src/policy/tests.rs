@@ -5,7 +5,7 @@ use std::{collections::HashMap, num::NonZeroU16};
 use super::*;
 use crate::{
     clock::Timestamp,
-    database::{Endpoint, SslMode},
+    database::{Endpoint, RolePolicy, SslMode},
     id::{Epoch, Revision},
     secret::{Key32, Secret},
     snapshot::{DEFAULT_STANDARD_STALENESS, DEFAULT_STRICT_STALENESS, Settings},
@@ -21,6 +21,7 @@ fn database(name: &str) -> Database {
         sslmode: SslMode::Disable,
         root_certificate_pem: None,
         limits: DatabaseLimits::default(),
+        role_policy: RolePolicy::default(),
     }
 }
 
@@ -33,6 +34,10 @@ fn role(name: &str, databases: &[&str], tools: &[Tool]) -> Role {
         allow_explain_analyze: false,
         max_rows: None,
         sql_audit: SqlAudit::Hash,
+        functions: vec![],
+        relations: vec![],
+        operators: vec![],
+        settings: vec![],
     }
 }
 
@@ -182,9 +187,31 @@ fn limits_of_several_roles_combine() {
     let mut b = role("b", &["shop"], &[Tool::QueryDatabase]);
     b.max_rows = Some(20);
     b.sql_audit = SqlAudit::Full;
+    a.functions = vec!["shop.total".into()];
+    b.functions = vec!["shop.tax".into()];
+    b.relations = vec!["pg_catalog.pg_stat_activity".into()];
     let snapshot = snapshot(vec![a, b], vec![]);
     let grant = decide(&snapshot, &token, Tool::QueryDatabase, None).unwrap();
     assert_eq!(grant.limits.max_rows, 20);
     assert!(grant.allow_explain_analyze);
     assert_eq!(grant.sql_audit, SqlAudit::Full);
+    assert_eq!(grant.role.name.as_str(), "a");
+    assert_eq!(grant.role.functions, ["shop.total", "shop.tax"]);
+    assert_eq!(grant.role.relations, ["pg_catalog.pg_stat_activity"]);
+    assert_eq!(snapshot.roles["a"].functions, ["shop.total"]);
+}
+
+#[test]
+fn a_role_that_does_not_allow_the_call_lends_no_exceptions() {
+    let text = TokenText::generate().unwrap();
+    let mut token = token(&text, &Key32::new([9; 32]));
+    token.roles = vec!["a".parse().unwrap(), "b".parse().unwrap(), "c".parse().unwrap()];
+    let a = role("a", &["shop"], &[Tool::QueryDatabase]);
+    let mut b = role("b", &["crm"], &[Tool::QueryDatabase]);
+    b.functions = vec!["shop.total".into()];
+    let mut c = role("c", &["shop"], &[Tool::GetSchema]);
+    c.relations = vec!["pg_catalog.pg_stat_activity".into()];
+    let snapshot = snapshot(vec![a, b, c], vec![]);
+    let grant = decide(&snapshot, &token, Tool::QueryDatabase, Some("shop")).unwrap();
+    assert!(grant.role.is_without_exceptions(), "{:?}", grant.role);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nla_domain::{
     clock::Timestamp,
-    database::SslMode,
+    database::{RolePolicy, SslMode},
     operator::Level,
     role::{SqlAudit, Tool},
     snapshot::ItemKind,
@@ -119,6 +119,7 @@ macro_rules! enums {
 
 enums! {
     SslMode, ssl_mode, from_ssl_mode { Disable = Disable, Require = Require, VerifyCa = VerifyCa, VerifyFull = VerifyFull }
+    RolePolicy, role_policy, from_role_policy { RefuseSuperuser = RefuseSuperuser, Refuse = Refuse, Warn = Warn }
     Tool, tool, from_tool {
         ListDatabases = ListDatabases, GetSchema = GetSchema, QueryDatabase = QueryDatabase, ExplainQuery = ExplainQuery,
     }

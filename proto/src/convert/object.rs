@@ -4,15 +4,15 @@ use std::num::NonZeroU16;
 
 use nla_domain::{
     credential::Credential,
-    database::{Database, DatabaseLimits, Endpoint},
+    database::{Database, DatabaseLimits, Endpoint, RolePolicy},
     role::Role,
     secret::{Key32, Secret},
     snapshot::{MAX_STALENESS, Settings},
 };
 
 use super::{
-    ConvertError, duration, from_duration, from_sql_audit, from_ssl_mode, from_tool, or_default, parse, parse_all,
-    sql_audit, ssl_mode, tool,
+    ConvertError, duration, from_duration, from_role_policy, from_sql_audit, from_ssl_mode, from_tool, or_default,
+    parse, parse_all, role_policy, sql_audit, ssl_mode, tool,
 };
 use crate::v1;
 
@@ -33,6 +33,7 @@ impl From<&Database> for v1::Database {
                 statement_timeout: Some(duration(limits.statement_timeout)),
                 pool_size: limits.pool_size,
             }),
+            role_policy: role_policy(database.role_policy).into(),
         }
     }
 }
@@ -66,6 +67,11 @@ impl TryFrom<v1::Database> for Database {
             sslmode: from_ssl_mode("sslmode", wire.sslmode)?,
             root_certificate_pem: (!wire.root_certificate_pem.is_empty()).then_some(wire.root_certificate_pem),
             limits,
+            role_policy: match v1::RolePolicy::try_from(wire.role_policy) {
+                // Stored or sent by a version that did not have the field.
+                Ok(v1::RolePolicy::Unspecified) => RolePolicy::default(),
+                _ => from_role_policy("role_policy", wire.role_policy)?,
+            },
         };
         database.validate().map_err(|error| ConvertError::new(error.field(), error.to_string()))?;
         Ok(database)
@@ -82,6 +88,10 @@ impl From<&Role> for v1::Role {
             allow_explain_analyze: role.allow_explain_analyze,
             max_rows: role.max_rows.unwrap_or(0),
             sql_audit: sql_audit(role.sql_audit).into(),
+            functions: role.functions.clone(),
+            relations: role.relations.clone(),
+            operators: role.operators.clone(),
+            settings: role.settings.clone(),
         }
     }
 }
@@ -93,7 +103,7 @@ impl TryFrom<v1::Role> for Role {
         if wire.description.chars().count() > 500 || wire.description.chars().any(char::is_control) {
             return Err(ConvertError::new("description", "must be at most 500 characters without control characters"));
         }
-        Ok(Self {
+        let role = Self {
             name: parse("name", &wire.name)?,
             description: wire.description,
             databases: parse_all("databases", &wire.databases)?,
@@ -101,7 +111,13 @@ impl TryFrom<v1::Role> for Role {
             allow_explain_analyze: wire.allow_explain_analyze,
             max_rows: (wire.max_rows != 0).then_some(wire.max_rows),
             sql_audit: from_sql_audit("sql_audit", wire.sql_audit)?,
-        })
+            functions: wire.functions,
+            relations: wire.relations,
+            operators: wire.operators,
+            settings: wire.settings,
+        };
+        role.validate().map_err(|error| ConvertError::new(error.field(), error.to_string()))?;
+        Ok(role)
     }
 }
 

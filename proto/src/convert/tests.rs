@@ -18,6 +18,7 @@ use super::*;
 
 const NAME: &str = "[a-z0-9][a-z0-9._-]{0,62}";
 const TEXT: &str = "[^\\p{C}]{0,40}";
+const QUALIFIED: &str = "[a-z_äß]{1,20}\\.[A-Z_é][A-Za-z_ é]{0,20}[a-z]";
 
 fn time() -> impl Strategy<Value = Timestamp> {
     (-62_135_596_800_000_000_i64..=253_402_300_799_000_000).prop_map(Timestamp::from_micros)
@@ -28,7 +29,7 @@ prop_compose! {
         name in NAME, description in TEXT, host in "[a-z0-9.]{1,40}", port in 1_u16.., dbname in "[^\\p{C}]{1,60}",
         mode in select(vec![SslMode::Require, SslMode::VerifyCa, SslMode::VerifyFull]),
         max_rows in 1_u32..=1_000_000, max_bytes in 1_024_u64..=(256 << 20), timeout_ms in 10_u64..=3_600_000,
-        pool_size in 1_u32..=100,
+        pool_size in 1_u32..=100, role_policy in select(RolePolicy::ALL.to_vec()),
     ) -> Database {
         Database {
             name: name.parse().unwrap(), description, dbname, sslmode: mode,
@@ -37,6 +38,7 @@ prop_compose! {
             limits: DatabaseLimits {
                 max_rows, max_bytes, pool_size, statement_timeout: Duration::from_millis(timeout_ms),
             },
+            role_policy,
         }
     }
 }
@@ -46,9 +48,14 @@ prop_compose! {
         name in NAME, description in TEXT, databases in vec(NAME, 0..4),
         tools in vec(select(Tool::ALL.to_vec()), 0..4), allow_explain_analyze: bool,
         max_rows in option::of(1_u32..), sql_audit in select(SqlAudit::ALL.to_vec()),
+        functions in vec(QUALIFIED, 0..4), relations in vec(QUALIFIED, 0..4), operators in vec("[+<>=~!@#%^&|`?]{1,63}", 0..4),
+        settings in vec("[a-z_][a-z0-9_$]{0,20}(\\.[a-z_]{1,20})?", 0..4),
     ) -> Role {
         let databases = databases.iter().map(|name| name.parse().unwrap()).collect();
-        Role { name: name.parse().unwrap(), description, databases, tools, allow_explain_analyze, max_rows, sql_audit }
+        Role {
+            name: name.parse().unwrap(), description, databases, tools, allow_explain_analyze, max_rows, sql_audit,
+            functions, relations, operators, settings,
+        }
     }
 }
 
@@ -161,12 +168,13 @@ fn refusals_name_the_field() {
     };
     assert!(Database::try_from(good.clone()).is_ok());
     type Change = fn(&mut v1::Database);
-    let cases: [(Change, &str); 8] = [
+    let cases: [(Change, &str); 9] = [
         (|d| d.name = "Shop!".into(), "name"),
         (|d| d.port = 0, "port"),
         (|d| d.port = 65_536, "port"),
         (|d| d.sslmode = 0, "sslmode"),
         (|d| d.sslmode = 99, "sslmode"),
+        (|d| d.role_policy = 4, "role_policy"),
         (|d| d.host = "db.example.com".into(), "sslmode"),
         (|d| d.limits = Some(v1::DatabaseLimits { max_rows: 2_000_000, ..Default::default() }), "max_rows"),
         (
@@ -187,6 +195,34 @@ fn refusals_name_the_field() {
     let role =
         v1::Role { name: "r".into(), databases: vec!["ok".into(), "NO".into()], sql_audit: 1, ..Default::default() };
     assert_eq!(Role::try_from(role).unwrap_err().field, "databases[1]");
+    let role = v1::Role { name: "r".into(), sql_audit: 1, ..Default::default() };
+    let names = || vec!["ok.ok".to_owned(), "no".to_owned()];
+    for (role, field) in [
+        (v1::Role { functions: names(), ..role.clone() }, "functions[1]"),
+        (v1::Role { relations: names(), ..role.clone() }, "relations[1]"),
+        (v1::Role { operators: names(), ..role.clone() }, "operators[0]"),
+        (v1::Role { settings: vec!["Work_Mem".into()], ..role.clone() }, "settings[0]"),
+        (v1::Role { functions: vec!["a.b".into(); 101], ..role.clone() }, "functions"),
+    ] {
+        assert_eq!(Role::try_from(role).unwrap_err().field, field);
+    }
     let settings = v1::Settings { pepper: vec![0; 31], ..Default::default() };
     assert_eq!(Settings::try_from(settings).unwrap_err().field, "pepper");
+}
+
+/// What a version without the newer fields stored and sent reads as the
+/// strictest choice.
+#[test]
+fn absent_fields_are_the_strict_defaults() {
+    let database = v1::Database {
+        name: "shop".into(),
+        host: "localhost".into(),
+        port: 5432,
+        dbname: "shop".into(),
+        sslmode: v1::SslMode::Disable.into(),
+        ..Default::default()
+    };
+    assert_eq!(Database::try_from(database).unwrap().role_policy, RolePolicy::RefuseSuperuser);
+    let role = v1::Role { name: "r".into(), sql_audit: 1, ..Default::default() };
+    assert!(Role::try_from(role).unwrap().is_without_exceptions());
 }

@@ -133,6 +133,7 @@ fn own(url: &str, password: Option<Secret>) -> Result<Own> {
             sslmode: convert::ssl_mode(sslmode).into(),
             root_certificate_pem: root.unwrap_or_default(),
             limits: None,
+            role_policy: v1::RolePolicy::Unspecified.into(),
         },
         username: user,
         password: in_url.or(password).unwrap_or_default(),

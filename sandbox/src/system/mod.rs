@@ -80,6 +80,7 @@ pub fn sample_database(postgres: &Postgres) -> Result<v1::Database> {
         sslmode: v1::SslMode::VerifyFull.into(),
         root_certificate_pem: root,
         limits: None,
+        role_policy: v1::RolePolicy::Unspecified.into(),
     })
 }
 
@@ -98,6 +99,10 @@ pub fn analyst(name: &str, databases: &[&str]) -> v1::Role {
         allow_explain_analyze: true,
         max_rows: 0,
         sql_audit: v1::SqlAudit::Full.into(),
+        functions: vec![],
+        relations: vec![],
+        operators: vec![],
+        settings: vec![],
     }
 }
 

@@ -12,7 +12,7 @@ use axum::http::{self, request::Parts};
 use nla_domain::{
     clock::{SystemClock, Timestamp, WallClock},
     credential::Credential,
-    database::{Database, DatabaseLimits, Endpoint, SslMode},
+    database::{Database, DatabaseLimits, Endpoint, RolePolicy, SslMode},
     id::{Epoch, Revision},
     policy::Grant,
     role::{Role, SqlAudit, Tool},
@@ -90,6 +90,7 @@ impl Bench {
             sslmode: SslMode::VerifyFull,
             root_certificate_pem: Some(self.ca_pem()),
             limits,
+            role_policy: RolePolicy::default(),
         }
     }
 
@@ -120,6 +121,10 @@ impl Bench {
             allow_explain_analyze: true,
             max_rows: None,
             sql_audit: SqlAudit::Full,
+            functions: vec![],
+            relations: vec![],
+            operators: vec![],
+            settings: vec![],
         };
         let token = limits.map(|limits| {
             let token = Token {

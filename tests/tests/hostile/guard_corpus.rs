@@ -179,7 +179,12 @@ async fn nothing_hostile_gets_through_and_nothing_changes() {
         ("as-superuser", postgres.superuser(), postgres.superuser_password()),
         ("as-owner", sample::OWNER, &owner_password),
     ] {
-        let database = v1::Database { name: name.into(), ..sample_database(postgres).unwrap() };
+        let database = v1::Database {
+            name: name.into(),
+            // The corpus shows what holds when the role may do everything.
+            role_policy: v1::RolePolicy::Warn.into(),
+            ..sample_database(postgres).unwrap()
+        };
         sandbox.admin.create_database(database).await.unwrap();
         sandbox.admin.set_credential(name, user, password).await.unwrap();
         let role = v1::Role { allow_explain_analyze: false, ..analyst(name, &[name]) };

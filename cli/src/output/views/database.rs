@@ -23,6 +23,7 @@ pub(crate) struct Database {
     sslmode: &'static str,
     root_certificate_pem: Option<String>,
     limits: Limits,
+    role_policy: &'static str,
     #[serde(flatten)]
     meta: Meta,
 }
@@ -57,6 +58,7 @@ impl Database {
                 pool_size: limits.pool_size,
                 statement_timeout,
             },
+            role_policy: wire::role_policy(database.role_policy),
             meta: Meta::from_wire(view.meta),
         }
     }
@@ -96,7 +98,8 @@ impl Show for Database {
             .field("Max rows", Cell::text(limits.max_rows))
             .field("Max bytes", Cell::text(bytes(limits.max_bytes)))
             .field("Statement timeout", Cell::text(elapsed(limits.statement_timeout)))
-            .field("Pool size", Cell::text(format_args!("{} per token and edge", limits.pool_size)));
+            .field("Pool size", Cell::text(format_args!("{} per token and edge", limits.pool_size)))
+            .field("Role policy", Cell::text(self.role_policy));
         self.meta.rows(table)
     }
 
@@ -288,6 +291,7 @@ mod tests {
         let json = serde_json::to_value(&view).unwrap();
         assert_eq!(json["limits"]["statement_timeout_ms"], 30_000.0);
         assert_eq!(json["sslmode"], "verify-full");
+        assert_eq!(json["role_policy"], "refuse-superuser");
         let text = view.table().render(80, false);
         assert!(text.contains("4.0 MiB") && text.contains("30.0 s"), "{text}");
     }

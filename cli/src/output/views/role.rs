@@ -19,6 +19,10 @@ pub(crate) struct Role {
     allow_explain_analyze: bool,
     max_rows: Option<u32>,
     sql_audit: &'static str,
+    functions: Vec<String>,
+    relations: Vec<String>,
+    operators: Vec<String>,
+    settings: Vec<String>,
     #[serde(flatten)]
     meta: Meta,
 }
@@ -34,6 +38,10 @@ impl Role {
             allow_explain_analyze: role.allow_explain_analyze,
             max_rows: (role.max_rows != 0).then_some(role.max_rows),
             sql_audit: wire::sql_audit(role.sql_audit),
+            functions: role.functions,
+            relations: role.relations,
+            operators: role.operators,
+            settings: role.settings,
             meta: Meta::from_wire(view.meta),
         }
     }
@@ -66,7 +74,11 @@ impl Show for Role {
             .field("Tools", Cell::names(&self.tools))
             .field("Explain analyze", Cell::text(if self.allow_explain_analyze { "allowed" } else { "refused" }))
             .field("Max rows", Cell::text(max_rows))
-            .field("SQL in audit", Cell::text(self.sql_audit));
+            .field("SQL in audit", Cell::text(self.sql_audit))
+            .optional("Allowed functions", &self.functions.join(", "))
+            .optional("Allowed relations", &self.relations.join(", "))
+            .optional("Allowed operators", &self.operators.join(" "))
+            .optional("Allowed settings", &self.settings.join(", "));
         self.meta.rows(table)
     }
 

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use nla_domain::clock::{SystemClock, Timestamp, WallClock as _};
+use nla_domain::{
+    clock::{SystemClock, Timestamp, WallClock as _},
+    database::RolePolicy,
+};
 use nla_proto::{convert, v1};
 use serde::{Serialize, Serializer};
 
@@ -70,6 +73,14 @@ pub(super) fn tool(number: i32) -> &'static str {
 /// See [`level`].
 pub(super) fn sslmode(number: i32) -> &'static str {
     convert::from_ssl_mode("sslmode", number).map_or("unknown", |mode| mode.as_str())
+}
+
+/// See [`level`]. What an older control plane does not send is the default.
+pub(super) fn role_policy(number: i32) -> &'static str {
+    match v1::RolePolicy::try_from(number) {
+        Ok(v1::RolePolicy::Unspecified) => RolePolicy::default().as_str(),
+        _ => convert::from_role_policy("role_policy", number).map_or("unknown", |policy| policy.as_str()),
+    }
 }
 
 /// See [`level`].

@@ -2,7 +2,7 @@
 
 use nla_domain::{
     credential::Credential,
-    database::{Database, DatabaseLimits, Endpoint, SslMode},
+    database::{Database, DatabaseLimits, Endpoint, RolePolicy, SslMode},
     id::OperatorName,
     join::{CaPin, JoinToken},
     operator::Level,
@@ -25,6 +25,7 @@ fn one_of_each() -> Vec<Record> {
         sslmode: SslMode::Disable,
         root_certificate_pem: None,
         limits: DatabaseLimits::default(),
+        role_policy: RolePolicy::Warn,
     };
     let credential = Credential {
         database: "shop".parse().unwrap(),

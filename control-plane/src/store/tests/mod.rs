@@ -75,6 +75,10 @@ pub(super) fn role(name: &str, description: &str) -> Role {
         allow_explain_analyze: false,
         max_rows: None,
         sql_audit: Default::default(),
+        functions: vec![],
+        relations: vec![],
+        operators: vec![],
+        settings: vec![],
     }
 }
 

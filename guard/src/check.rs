@@ -44,6 +44,7 @@ pub(crate) fn judge(sql: &str, rules: &Rules) -> Result<CheckedSql, Refusal> {
             functions: facts.functions,
             fingerprint: fingerprint(statement.text)?,
             may_analyze: rules.allow_explain_analyze,
+            catalog: rules.catalog.clone(),
         })
     })
 }

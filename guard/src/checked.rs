@@ -2,6 +2,9 @@
 //! pipeline needs. Made only inside this crate; its fields never change after.
 
 use std::fmt;
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
 
 /// What a checked statement answers with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +61,7 @@ pub struct CheckedSql {
     pub(crate) functions: Vec<FunctionName>,
     pub(crate) fingerprint: String,
     pub(crate) may_analyze: bool,
+    pub(crate) catalog: Option<Arc<Catalog>>,
 }
 
 impl CheckedSql {
@@ -88,6 +92,18 @@ impl CheckedSql {
     #[must_use]
     pub fn functions(&self) -> &[FunctionName] {
         &self.functions
+    }
+
+    /// What the database holds, if the verdict rests on it.
+    #[must_use]
+    pub fn catalog(&self) -> Option<&Arc<Catalog>> {
+        self.catalog.as_ref()
+    }
+
+    /// The search path under which the statement must run for the verdict to hold.
+    #[must_use]
+    pub fn search_path(&self) -> Option<&str> {
+        self.catalog.as_deref().map(Catalog::search_path)
     }
 
     /// Sixteen hex digits, equal for statements that differ in constants only.

@@ -77,6 +77,7 @@ pub(crate) fn judge_explained(sql: &str, rules: &Rules, options: ExplainOptions)
             relations: facts.relations,
             functions: facts.functions,
             may_analyze: rules.allow_explain_analyze,
+            catalog: rules.catalog.clone(),
         })
     })
 }

@@ -28,6 +28,7 @@
 //! notation over a user's function are judged by name only. The read-only
 //! transaction and the rights of the database role contain what those can do.
 
+pub mod catalog;
 mod check;
 mod checked;
 mod explain;

@@ -51,6 +51,13 @@ impl Refusal {
     pub fn code(&self) -> &'static str {
         self.rule.code()
     }
+
+    /// Whether it rests on something that the catalog does not have, which may
+    /// have been made since: worth loading the catalog anew and judging again.
+    #[must_use]
+    pub fn may_be_stale(&self) -> bool {
+        matches!(self.rule, Rule::RelationUnknown | Rule::FunctionUnknown | Rule::OperatorUnknown)
+    }
 }
 
 macro_rules! rules {
@@ -128,7 +135,17 @@ rules! {
     FunctionRefused = "guard.function.refused",
     /// A function that is not on the list of built-ins.
     FunctionUnknown = "guard.function.unknown",
+    /// A function of the database's own that may change data.
+    FunctionVolatile = "guard.function.volatile",
+    /// A function of the database's own that runs with its owner's rights.
+    FunctionDefiner = "guard.function.definer",
     OperatorUnknown = "guard.operator.unknown",
+    /// An operator of the database's own that runs such a function.
+    OperatorRefused = "guard.operator.refused",
+    /// Not there, or not for this database role.
+    RelationUnknown = "guard.relation.unknown",
+    /// A view or a policy that runs code which does more than read.
+    RelationCode = "guard.relation.code",
     /// A catalog that shows sessions, secrets or configuration.
     RelationSensitive = "guard.relation.sensitive",
     /// A relation of a temporary schema.
@@ -137,6 +154,8 @@ rules! {
     RelationDatabase = "guard.relation.database",
     /// A type that is not allowed in a cast.
     TypeRefused = "guard.type.refused",
+    /// A type whose checks or casts run code which does more than read.
+    TypeCode = "guard.type.code",
     /// $1 without a value to bind.
     ExpressionParameter = "guard.expression.parameter",
     /// Syntax that the server of this version reads in another way.

@@ -3,6 +3,9 @@
 //! Invariant: the default is the strictest set; each field only ever widens it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
 
 /// Upper bound of [`Rules::max_sql_bytes`]; a larger value counts as this one.
 /// The stack of the parsing threads is sized for it (see `parser`).
@@ -36,6 +39,10 @@ pub struct Rules {
     pub relations: BTreeSet<String>,
     /// Settings that SHOW may tell beyond the harmless ones, lower case.
     pub settings: BTreeSet<String>,
+    /// What the database holds of its own. Without it names alone decide, and
+    /// whatever PostgreSQL does not ship is refused. Its server's version counts
+    /// instead of `server_major`.
+    pub catalog: Option<Arc<Catalog>>,
 }
 
 impl Default for Rules {
@@ -48,11 +55,16 @@ impl Default for Rules {
             operators: BTreeSet::new(),
             relations: BTreeSet::new(),
             settings: BTreeSet::new(),
+            catalog: None,
         }
     }
 }
 
 impl Rules {
+    pub(crate) fn major(&self) -> u16 {
+        self.catalog.as_ref().map_or(self.server_major, |catalog| catalog.server_major())
+    }
+
     pub(crate) fn effective_max_sql_bytes(&self) -> usize {
         self.max_sql_bytes.min(HARD_MAX_SQL_BYTES)
     }

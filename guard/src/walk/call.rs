@@ -56,7 +56,7 @@ impl Walk<'_> {
             return Ok(());
         }
         let judged = if schema == CATALOG {
-            functions::verdict(&name.name, self.rules.server_major)
+            functions::verdict(&name.name, self.rules.major())
         } else {
             functions::refused(&name.name).map_or(Judged::Unknown, Judged::Refused)
         };
@@ -65,7 +65,7 @@ impl Walk<'_> {
             Judged::Refused(class) => Err(refused(name, class).at(position)),
             Judged::Unknown => Err(Refusal::new(
                 Rule::FunctionUnknown,
-                format!("the function {name}() is not one of PostgreSQL {}'s own that only compute", self.rules.server_major),
+                format!("the function {name}() is not one of PostgreSQL {}'s own that only compute", self.rules.major()),
                 if name.schema.is_some() {
                     "Use built-in functions and operators. A function of this database can be called only when the role names it; the operator of this service can add it."
                 } else {

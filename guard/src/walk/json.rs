@@ -88,12 +88,12 @@ impl Walk<'_> {
     }
 
     fn since(&self, major: u16, location: i32) -> Verdict {
-        if self.rules.server_major >= major {
+        if self.rules.major() >= major {
             return Ok(());
         }
         Err(Refusal::new(
             Rule::ExpressionVersion,
-            format!("this SQL/JSON expression needs PostgreSQL {major}; the server is {}", self.rules.server_major),
+            format!("this SQL/JSON expression needs PostgreSQL {major}; the server is {}", self.rules.major()),
             "Use json_build_object(), jsonb_build_array(), jsonb_agg(), to_jsonb(), jsonb_path_query(), the operators -> and ->>, and ::jsonb instead.",
         )
         .at(self.position(location)))

@@ -1,0 +1,309 @@
+//! Finds what a name stands for, in the order in which PostgreSQL searches:
+//! `pg_catalog`, then the role's own path; temporary schemas never. `walk` asks.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{
+    Catalog, MOST_FUNCTIONS, MOST_RELATIONS, Offence, TypeName,
+    facts::{self, Facts, Oid},
+    judge::Judged,
+};
+
+/// A relation of the database's own.
+#[derive(Debug)]
+pub(crate) struct RelationFacts {
+    /// Its row type and those of its parents, which functions may take.
+    rows: Box<[Oid]>,
+    pub(crate) of_extension: bool,
+    /// What reading it runs.
+    pub(crate) offences: Box<[Offence]>,
+    /// Columns that hide a function of the same name.
+    namesakes: Box<[String]>,
+}
+
+/// One function of the database's own.
+#[derive(Debug)]
+pub(crate) struct FunctionFacts {
+    pub(crate) schema: Arc<str>,
+    /// Arguments that it takes at least and at most.
+    arguments: (usize, usize),
+    row: Option<Row>,
+    /// Of an extension, or written for the server itself.
+    pub(crate) foreign: bool,
+    /// What calling it runs.
+    pub(crate) offences: Box<[Offence]>,
+}
+
+impl FunctionFacts {
+    pub(crate) fn takes(&self, arguments: usize) -> bool {
+        (self.arguments.0..=self.arguments.1).contains(&arguments)
+    }
+}
+
+/// The row that a function takes as its one argument, or that an attribute is
+/// looked for in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Row {
+    /// Any row may fit: PostgreSQL lets a row without a name pass for any type.
+    Any,
+    /// A row of one of these types.
+    Of(Box<[Oid]>),
+}
+
+/// Where a relation's name leads.
+#[derive(Debug)]
+pub(crate) enum Found<'a> {
+    /// PostgreSQL's own.
+    Catalog,
+    /// The database's own, in that schema.
+    Own(&'a Arc<str>, &'a RelationFacts),
+    /// Nothing of that name.
+    Nothing,
+    /// There are more relations than the catalog holds.
+    Incomplete,
+}
+
+impl Catalog {
+    pub(crate) fn relation(&self, schema: Option<&str>, name: &str) -> Found<'_> {
+        let own = |schema: &str| {
+            let (schema, relations) = self.relations.get_key_value(schema)?;
+            relations.get(name).map(|facts| Found::Own(schema, facts))
+        };
+        match schema {
+            Some("pg_catalog") => Found::Catalog,
+            Some(schema) => own(schema).unwrap_or(if self.complete { Found::Nothing } else { Found::Incomplete }),
+            None if self.catalog_relations.contains(name) => Found::Catalog,
+            None if !self.complete => Found::Incomplete,
+            None => self.path.iter().find_map(|schema| own(schema)).unwrap_or(Found::Nothing),
+        }
+    }
+
+    /// The functions that a name may stand for beside PostgreSQL's own.
+    pub(crate) fn functions<'a>(
+        &'a self,
+        schema: Option<&'a str>,
+        name: &str,
+    ) -> impl Iterator<Item = &'a FunctionFacts> + use<'a> {
+        let all = self.functions.get(name).map_or(&[][..], Vec::as_slice);
+        all.iter().filter(move |function| self.sees(schema, &function.schema))
+    }
+
+    /// Whether attribute notation of that name may run something: the question
+    /// that nearly every database answers with no.
+    pub(crate) fn has_row_offence(&self, name: &str) -> bool {
+        self.row_offences.contains(name)
+    }
+
+    /// The functions that `row.name` may call.
+    pub(crate) fn attributes<'a>(&'a self, name: &str, row: &'a Row) -> impl Iterator<Item = &'a FunctionFacts> {
+        self.functions(None, name).filter(move |function| {
+            function.takes(1)
+                && match (&function.row, row) {
+                    (None, _) => false,
+                    (Some(Row::Of(takes)), Row::Of(rows)) => takes.iter().any(|oid| rows.contains(oid)),
+                    _ => true,
+                }
+        })
+    }
+
+    pub(crate) fn operators<'a>(
+        &'a self,
+        schema: Option<&'a str>,
+        name: &str,
+    ) -> impl Iterator<Item = &'a [Offence]> + use<'a> {
+        let all = self.operators.get(name).map_or(&[][..], Vec::as_slice);
+        all.iter().filter(move |(own, _)| self.sees(schema, own)).map(|(_, offences)| offences.as_slice())
+    }
+
+    /// What naming a type may run; `None` where it is not known to run anything.
+    pub(crate) fn type_offences<'a>(&'a self, schema: Option<&'a str>, name: &str) -> Option<&'a [Offence]> {
+        let own = |schema: &str| self.types.get(schema)?.get(name).map(Vec::as_slice);
+        match schema {
+            Some(schema) => own(schema),
+            None => self.path.iter().find_map(|schema| own(schema)),
+        }
+    }
+
+    /// Whether the database has a type of that name that is its own.
+    pub(crate) fn has_type(&self, schema: Option<&str>, name: &str) -> bool {
+        self.type_names.values().any(|kind| match kind {
+            TypeName::Plain { schema: own, name: plain } => &**plain == name && self.sees(schema, own),
+            TypeName::Array { .. } => false,
+        })
+    }
+
+    pub(crate) fn everywhere(&self) -> &[Offence] {
+        &self.everywhere
+    }
+
+    fn sees(&self, wanted: Option<&str>, own: &Arc<str>) -> bool {
+        match wanted {
+            Some(wanted) => wanted == &**own,
+            None => &**own == "pg_catalog" || self.path.contains(own),
+        }
+    }
+}
+
+impl RelationFacts {
+    /// The row of one of its rows, for attribute notation; `None` where the
+    /// name is a column's.
+    pub(crate) fn row(&self, attribute: &str) -> Option<Row> {
+        (!self.namesakes.iter().any(|column| column == attribute)).then(|| Row::Of(self.rows.clone()))
+    }
+}
+
+/// Puts the facts and what was judged of them where names lead to.
+pub(super) fn index(facts: &Facts, judged: &Judged) -> Catalog {
+    let mut names = Names::default();
+    let path: Vec<Arc<str>> =
+        facts.path.iter().filter(|name| *name != "pg_catalog").map(|name| names.get(name)).collect();
+    let mut catalog = Catalog {
+        server_major: u16::try_from(facts.server_version_num / 10_000).unwrap_or(0),
+        search_path: search_path(&path),
+        path,
+        complete: facts.relations.len() <= MOST_RELATIONS && facts.functions.len() <= MOST_FUNCTIONS,
+        catalog_relations: facts.catalog_relations.iter().cloned().collect(),
+        relations: HashMap::new(),
+        relation_count: facts.relations.len().min(MOST_RELATIONS),
+        functions: HashMap::new(),
+        row_offences: HashSet::new(),
+        operators: HashMap::new(),
+        types: HashMap::new(),
+        type_names: HashMap::new(),
+        everywhere: judged.everywhere.clone(),
+    };
+    relations(&mut catalog, facts, judged, &mut names);
+    functions(&mut catalog, facts, judged, &mut names);
+    for operator in &facts.operators {
+        let entry = (names.get(&operator.schema), judged.operator(operator));
+        catalog.operators.entry(operator.name.clone()).or_default().push(entry);
+    }
+    for kind in &facts.types {
+        let (schema, name) = (names.get(&kind.schema), names.get(&kind.name));
+        add_type(&mut catalog, &schema, &kind.name, judged.named_type(kind.oid));
+        let named = match kind.element {
+            0 => TypeName::Plain { schema, name },
+            element => TypeName::Array { element, name },
+        };
+        catalog.type_names.insert(kind.oid, named);
+    }
+    catalog
+}
+
+fn relations(catalog: &mut Catalog, facts: &Facts, judged: &Judged, names: &mut Names) {
+    let by_oid: HashMap<Oid, &facts::Relation> =
+        facts.relations.iter().map(|relation| (relation.oid, relation)).collect();
+    for relation in facts.relations.iter().take(MOST_RELATIONS) {
+        let (schema, name) = (names.get(&relation.schema), Arc::<str>::from(relation.name.as_str()));
+        catalog
+            .type_names
+            .insert(relation.row_type, TypeName::Plain { schema: Arc::clone(&schema), name: Arc::clone(&name) });
+        add_type(catalog, &schema, &relation.name, judged.named_type(relation.row_type));
+        let found = RelationFacts {
+            rows: rows(relation, &by_oid),
+            of_extension: relation.of_extension,
+            offences: judged.relation(relation).into(),
+            namesakes: relation.namesakes.clone().into(),
+        };
+        catalog.relations.entry(schema).or_default().insert(name, found);
+    }
+}
+
+/// The row types of a relation and of what it inherits from.
+fn rows(relation: &facts::Relation, by_oid: &HashMap<Oid, &facts::Relation>) -> Box<[Oid]> {
+    let mut rows = vec![relation.row_type];
+    let mut next: Vec<Oid> = relation.parents.clone();
+    while let Some(parent) = next.pop().and_then(|oid| by_oid.get(&oid)) {
+        if !rows.contains(&parent.row_type) {
+            rows.push(parent.row_type);
+            next.extend(&parent.parents);
+        }
+    }
+    rows.into()
+}
+
+fn functions(catalog: &mut Catalog, facts: &Facts, judged: &Judged, names: &mut Names) {
+    let rows = RowTypes::of(facts);
+    for function in facts.functions.iter().take(MOST_FUNCTIONS) {
+        let found = FunctionFacts {
+            schema: names.get(&function.schema),
+            arguments: arguments(function),
+            row: function.argument_types.first().and_then(|oid| rows.get(*oid)),
+            foreign: judged.is_foreign(function),
+            offences: judged.function(function).into(),
+        };
+        if found.row.is_some() && found.takes(1) && !found.offences.is_empty() {
+            catalog.row_offences.insert(function.name.clone());
+        }
+        catalog.functions.entry(names.get(&function.name)).or_default().push(found);
+    }
+}
+
+fn arguments(function: &facts::Function) -> (usize, usize) {
+    let most = if function.variadic { usize::MAX } else { function.arguments.into() };
+    (usize::from(function.arguments).saturating_sub((function.defaults + u16::from(function.variadic)).into()), most)
+}
+
+/// Which types of an argument a row may be given for.
+struct RowTypes {
+    of: HashMap<Oid, Row>,
+}
+
+impl RowTypes {
+    fn of(facts: &Facts) -> Self {
+        // record, "any", anyelement, anynonarray, anycompatible, anycompatiblenonarray
+        let mut of: HashMap<Oid, Row> =
+            [2249, 2276, 2283, 2776, 5077, 5079].into_iter().map(|oid| (oid, Row::Any)).collect();
+        let own = facts.relations.iter().map(|relation| relation.row_type);
+        let composites = facts.types.iter().filter(|kind| kind.kind == 'c').map(|kind| kind.oid);
+        of.extend(own.chain(composites).map(|oid| (oid, Row::Of([oid].into()))));
+        // A row may be cast to what is no row.
+        let cast: Vec<Oid> =
+            facts.casts.iter().filter(|cast| of.contains_key(&cast.source)).map(|cast| cast.target).collect();
+        of.extend(cast.into_iter().map(|oid| (oid, Row::Any)));
+        let domains: Vec<Oid> =
+            facts.types.iter().filter(|kind| of.contains_key(&kind.base)).map(|kind| kind.oid).collect();
+        of.extend(domains.into_iter().map(|oid| (oid, Row::Any)));
+        Self { of }
+    }
+
+    fn get(&self, oid: Oid) -> Option<Row> {
+        self.of.get(&oid).cloned()
+    }
+}
+
+fn add_type(catalog: &mut Catalog, schema: &Arc<str>, name: &str, offences: Vec<Offence>) {
+    if !offences.is_empty() {
+        catalog.types.entry(Arc::clone(schema)).or_default().insert(name.to_owned(), offences);
+    }
+}
+
+/// `pg_catalog` first, temporary objects last, each name quoted.
+fn search_path(path: &[Arc<str>]) -> String {
+    let mut out = String::from("pg_catalog");
+    for schema in path {
+        out.push_str(", \"");
+        out.push_str(&schema.replace('"', "\"\""));
+        out.push('"');
+    }
+    out.push_str(", pg_temp");
+    out
+}
+
+/// Each schema's and function's name once.
+#[derive(Default)]
+struct Names(HashSet<Arc<str>>);
+
+impl Names {
+    fn get(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(name) {
+            return Arc::clone(known);
+        }
+        let new = Arc::<str>::from(name);
+        self.0.insert(Arc::clone(&new));
+        new
+    }
+}

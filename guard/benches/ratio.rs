@@ -1,4 +1,4 @@
-//! Fails when a check costs more than twice a bare parse (the goal is one and a
+//! Fails when a check costs more than 1.8 times a bare parse (the goal is one and a
 //! half, the rest is for a busy machine). Run by CI:
 //!
 //!   cargo bench --workspace --profile dev --bench ratio
@@ -16,7 +16,7 @@ use pg_query::ParserOptions;
 mod statements;
 
 const GOAL: f64 = 1.5;
-const BOUND: f64 = 2.0;
+const BOUND: f64 = 1.8;
 
 /// Turns; the quickest of each side counts, since a disturbance only ever adds.
 const TURNS: usize = 40;

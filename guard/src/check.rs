@@ -6,6 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checked::CheckedSql;
+use crate::fingerprint;
 use crate::parse::parse;
 use crate::parser::STACK_BYTES;
 use crate::refusal::{Refusal, Rule};
@@ -42,17 +43,11 @@ pub(crate) fn judge(sql: &str, rules: &Rules) -> Result<CheckedSql, Refusal> {
             analyze: facts.analyze,
             relations: facts.relations,
             functions: facts.functions,
-            fingerprint: fingerprint(statement.text)?,
+            fingerprint: fingerprint::of(&[(sql, &statement.tokens)]),
             may_analyze: rules.allow_explain_analyze,
             catalog: rules.catalog.clone(),
         })
     })
-}
-
-pub(crate) fn fingerprint(sql: &str) -> Result<String, Refusal> {
-    pg_query::fingerprint(sql, 0, 0)
-        .map(|fingerprint| fingerprint.hex)
-        .map_err(|_| internal("the statement has no fingerprint"))
 }
 
 pub(crate) fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, Refusal> + Send) -> Result<T, Refusal> {

@@ -4,9 +4,10 @@
 //! statement, so that nothing in the statement can end or alter the options;
 //! ANALYZE only ever stands before a statement that may run itself.
 
-use crate::check::{contain, fingerprint, on_large_stack};
+use crate::check::{contain, on_large_stack};
 use crate::checked::{CheckedSql, StatementKind};
-use crate::parse::parse;
+use crate::fingerprint;
+use crate::parse::{parse, scan};
 use crate::refusal::{Refusal, Rule};
 use crate::rules::Rules;
 use crate::walk::{Mode, walk};
@@ -68,10 +69,11 @@ pub(crate) fn judge_explained(sql: &str, rules: &Rules, options: ExplainOptions)
         let statement = parse(sql, rules)?;
         let mode = if options.analyze { Mode::Explained } else { Mode::Planned };
         let facts = walk(sql, &statement.node, rules, mode)?;
-        let text = format!("{}{}", options.prefix(), statement.text);
+        let prefix = options.prefix();
+        let words = scan(&prefix)?;
         Ok(CheckedSql {
-            fingerprint: fingerprint(&text)?,
-            sql: text,
+            fingerprint: fingerprint::of(&[(&prefix, &words), (sql, &statement.tokens)]),
+            sql: format!("{prefix}{}", statement.text),
             kind: StatementKind::Explain,
             analyze: options.analyze,
             relations: facts.relations,

@@ -32,6 +32,7 @@ pub mod catalog;
 mod check;
 mod checked;
 mod explain;
+mod fingerprint;
 mod functions;
 mod operators;
 mod parse;

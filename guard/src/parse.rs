@@ -11,17 +11,17 @@ use crate::prescan::prescan;
 use crate::refusal::{Position, Refusal, Rule};
 use crate::rules::Rules;
 
-/// One statement: its tree and its own text.
+/// One statement: its tree, its own text, and the tokens of the text around it.
 pub(crate) struct Statement<'a> {
     pub(crate) node: NodeEnum,
     pub(crate) text: &'a str,
+    pub(crate) tokens: Vec<ScanToken>,
 }
 
 /// Parses a text that holds one statement.
 pub(crate) fn parse<'a>(sql: &'a str, rules: &Rules) -> Result<Statement<'a>, Refusal> {
     prescan(sql, rules)?;
-    // Not `scan_tokens`, which reads a null pointer when there is no token.
-    let tokens = pg_query::scan(sql).map_err(refuse)?.tokens;
+    let tokens = scan(sql)?;
     shared_sources(sql, &tokens)?;
     // Without the option, libpg_query prints a line to our stderr per odd escape.
     let parsed = pg_query::parse(sql, ParserOptions::DISABLE_ESCAPE_STRING_WARNING).map_err(refuse)?;
@@ -35,7 +35,13 @@ pub(crate) fn parse<'a>(sql: &'a str, rules: &Rules) -> Result<Statement<'a>, Re
         .stmt
         .and_then(|node| node.node)
         .ok_or_else(crate::walk::unreadable)?;
-    Ok(Statement { node, text: cut(sql, &tokens)? })
+    Ok(Statement { node, text: cut(sql, &tokens)?, tokens })
+}
+
+/// The tokens of a text, comments among them.
+pub(crate) fn scan(sql: &str) -> Result<Vec<ScanToken>, Refusal> {
+    // Not `scan_tokens`, which reads a null pointer when there is no token.
+    Ok(pg_query::scan(sql).map_err(refuse)?.tokens)
 }
 
 fn many(sql: &str, second: &RawStmt) -> Refusal {

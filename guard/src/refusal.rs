@@ -19,9 +19,52 @@ impl Position {
     /// (the parser marks "unknown" by -1).
     pub(crate) fn at(sql: &str, byte: i32) -> Option<Self> {
         let byte = usize::try_from(byte).ok().filter(|&b| b <= sql.len())?;
-        let character = sql.as_bytes()[..byte].iter().filter(|&&b| b & 0xC0 != 0x80).count();
+        let character = starts(&sql.as_bytes()[..byte]);
         Some(Self { byte, character: character + 1 })
     }
+}
+
+/// The positions of a text that many nodes of a tree point into: counting its
+/// characters anew for each of them would take time quadratic in its length.
+#[derive(Debug)]
+pub(crate) struct Places<'a> {
+    sql: &'a str,
+    /// Characters before each block of bytes; empty when each byte is one.
+    before: Vec<usize>,
+}
+
+const BLOCK_BYTES: usize = 256;
+
+impl<'a> Places<'a> {
+    pub(crate) fn of(sql: &'a str) -> Self {
+        let mut before = Vec::new();
+        if !sql.is_ascii() {
+            let mut characters = 0;
+            for block in sql.as_bytes().chunks(BLOCK_BYTES) {
+                before.push(characters);
+                characters += starts(block);
+            }
+        }
+        Self { sql, before }
+    }
+
+    /// As [`Position::at`].
+    pub(crate) fn at(&self, byte: i32) -> Option<Position> {
+        let byte = usize::try_from(byte).ok().filter(|&b| b <= self.sql.len())?;
+        let block = byte / BLOCK_BYTES;
+        let character = match self.before.get(block) {
+            Some(before) => before + starts(&self.sql.as_bytes()[block * BLOCK_BYTES..byte]),
+            // The end of the text, where a block would begin.
+            None if !self.before.is_empty() => return Position::at(self.sql, i32::try_from(byte).ok()?),
+            None => byte,
+        };
+        Some(Position { byte, character: character + 1 })
+    }
+}
+
+/// How many characters start in these bytes.
+fn starts(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&b| b & 0xC0 != 0x80).count()
 }
 
 /// A refused statement: which rule, where, and what to do instead.
@@ -169,5 +212,22 @@ rules! {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_positions() {
+        for sql in
+            [String::new(), "a".repeat(1000), "é".repeat(512), format!("{}ü漢{}", "x".repeat(255), "é".repeat(300))]
+        {
+            let places = Places::of(&sql);
+            for byte in -1..=i32::try_from(sql.len()).unwrap() + 1 {
+                assert_eq!(places.at(byte), Position::at(&sql, byte), "{byte} of {}", sql.len());
+            }
+        }
     }
 }

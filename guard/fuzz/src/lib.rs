@@ -20,7 +20,10 @@ static PARSER: LazyLock<Parser> =
 
 /// The strictest rules of the oldest server, and the widest of the newest.
 static RULES: LazyLock<[Rules; 2]> = LazyLock::new(|| {
-    [Rules::default(), Rules { server_major: 18, allow_explain_analyze: true, max_sql_bytes: 65536, ..Rules::default() }]
+    [
+        Rules::default(),
+        Rules { server_major: 18, allow_explain_analyze: true, max_sql_bytes: 65536, ..Rules::default() },
+    ]
 });
 
 /// Judges a text in every way.

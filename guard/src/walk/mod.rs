@@ -18,7 +18,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{List, Node, String as PgString};
 
 use crate::checked::{FunctionName, RelationName, StatementKind};
-use crate::refusal::{Position, Refusal, Rule};
+use crate::refusal::{Places, Position, Refusal, Rule};
 use crate::rules::Rules;
 
 use relation::Partly;
@@ -56,7 +56,7 @@ type Verdict = Result<(), Refusal>;
 /// Judges the tree of the statement in `sql`, which positions refer to.
 pub(crate) fn walk(sql: &str, statement: &NodeEnum, rules: &Rules, mode: Mode) -> Result<Facts, Refusal> {
     let mut walk = Walk {
-        sql,
+        places: Places::of(sql),
         rules,
         modifies: mode == Mode::Planned,
         depth: 0,
@@ -77,7 +77,7 @@ pub(crate) fn walk(sql: &str, statement: &NodeEnum, rules: &Rules, mode: Mode) -
 }
 
 struct Walk<'a> {
-    sql: &'a str,
+    places: Places<'a>,
     rules: &'a Rules,
     /// Whether INSERT, UPDATE, DELETE and MERGE may stand in the tree.
     modifies: bool,
@@ -92,7 +92,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn position(&self, location: i32) -> Option<Position> {
-        Position::at(self.sql, location)
+        self.places.at(location)
     }
 
     /// Runs `visit` one level deeper.

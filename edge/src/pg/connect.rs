@@ -13,10 +13,11 @@ use nla_domain::{
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpStream, UnixStream, lookup_host},
+    task::JoinHandle,
     time::{Instant, timeout, timeout_at},
 };
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{CancelToken, Config, NoTls, tls::TlsConnect};
+use tokio_postgres::{CancelToken, Client, Config, NoTls, tls::TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
@@ -185,17 +186,24 @@ impl Target {
     /// # Errors
     /// [`ConnectError`] with the step that failed.
     pub async fn connect(&self) -> Result<Connected, ConnectError> {
-        let deadline = Instant::now() + self.settings.connect_timeout;
-        let socket = self.socket(deadline).await?;
-        let login = async {
-            let (client, meter) = self.log_in(socket).await?;
-            Ok((client, meter))
-        };
-        let (client, meter) = timeout_at(deadline, login)
-            .await
-            .map_err(|_| failed(ConnectStage::Authenticate, ConnectCause::TimedOut))??;
-        let learn = timeout_at(deadline, learn(client, meter));
+        let deadline = self.deadline();
+        let (client, task, meter) = self.open(deadline).await?;
+        let learn = timeout_at(deadline, learn(ClientWrapper::new(client, task), meter));
         learn.await.map_err(|_| failed(ConnectStage::Query, ConnectCause::TimedOut))?
+    }
+
+    /// Connects and logs in: the client, the task that drives its connection,
+    /// and what it may still read.
+    pub(super) async fn open(&self, deadline: Instant) -> Result<(Client, JoinHandle<()>, Arc<Meter>), ConnectError> {
+        let socket = self.socket(deadline).await?;
+        timeout_at(deadline, self.log_in(socket))
+            .await
+            .map_err(|_| failed(ConnectStage::Authenticate, ConnectCause::TimedOut))?
+    }
+
+    /// The moment by which a connection that is begun now must stand.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.settings.connect_timeout
     }
 
     /// Asks the server to stop what runs on a connection. Best effort: the
@@ -261,7 +269,7 @@ impl Target {
             .map_err(|_| failed(stage, ConnectCause::Tls("the host is not a valid TLS server name".to_owned())))
     }
 
-    async fn log_in(&self, socket: Box<dyn Socket>) -> Result<(ClientWrapper, Arc<Meter>), ConnectError> {
+    async fn log_in(&self, socket: Box<dyn Socket>) -> Result<(Client, JoinHandle<()>, Arc<Meter>), ConnectError> {
         let meter = Meter::new(SMALL_TALK_BYTES);
         let socket = Metered::new(socket, Arc::clone(&meter));
         let mut config = Config::new();
@@ -270,11 +278,11 @@ impl Target {
             .password(self.credential.password.expose())
             .dbname(self.database.dbname.as_str())
             .application_name(self.settings.application_name.as_str());
-        let client = match self.connector(ConnectStage::Tls)? {
+        let (client, task) = match self.connector(ConnectStage::Tls)? {
             None => start(config.ssl_mode(tokio_postgres::config::SslMode::Disable), socket, NoTls).await?,
             Some(tls) => start(config.ssl_mode(tokio_postgres::config::SslMode::Require), socket, tls).await?,
         };
-        Ok((client, meter))
+        Ok((client, task, meter))
     }
 
     /// What protects the connection, for a probe.
@@ -287,7 +295,7 @@ impl Target {
     }
 }
 
-async fn start<T>(config: &Config, socket: Metered, tls: T) -> Result<ClientWrapper, ConnectError>
+async fn start<T>(config: &Config, socket: Metered, tls: T) -> Result<(Client, JoinHandle<()>), ConnectError>
 where
     T: TlsConnect<Metered>,
     T::Stream: Send + 'static,
@@ -297,7 +305,7 @@ where
         // Whoever uses the connection learns of its end and reports it.
         let _ = connection.await;
     });
-    Ok(ClientWrapper::new(client, task))
+    Ok((client, task))
 }
 
 fn tune(stream: &TcpStream) -> std::io::Result<()> {

@@ -5,6 +5,7 @@ mod args;
 mod commands;
 mod context;
 mod exit;
+mod grant;
 mod input;
 mod output;
 mod session;

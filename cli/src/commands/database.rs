@@ -1,5 +1,7 @@
 //! `nlactl database ...`
 
+mod grant_sql;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
@@ -61,6 +63,17 @@ Examples:
         #[command(flatten)]
         confirm: Confirm,
     },
+    /// Print SQL that makes a database role which may read and nothing else
+    #[command(after_help = "\
+The SQL goes to stdout, with comments; a superuser runs it with psql, once or again.
+It takes some rights from PUBLIC, and says which; --no-public leaves them alone.
+
+Examples:
+  nlactl database grant-sql shop --schema shop --schema analytics > shop-role.sql
+  nlactl database grant-sql shop --schema shop --exclude-table shop.payments --owner shop_owner
+  nlactl database grant-sql shop --database-role nla_sales --table shop.orders --table shop.products
+  nlactl database grant-sql shop --offline --dbname shop --no-public | psql -X -d shop -f -")]
+    GrantSql(Box<grant_sql::GrantSqlArgs>),
     /// Have the connected edges log in to a database
     #[command(after_help = "\
 Ends with 1 when an edge cannot.
@@ -148,6 +161,7 @@ impl DatabaseCommand {
             Self::Show { name } => output.result(&Database::from_wire(get(&Session::open(globals)?, name).await?)),
             Self::Update(update) => update.run(globals, output).await,
             Self::Remove { name, confirm } => remove(globals, output, name, confirm).await,
+            Self::GrantSql(args) => args.run(globals, output).await,
             Self::Test { name, edge } => test(&Session::open(globals)?, output, name, edge.as_ref()).await,
         }
     }

@@ -77,6 +77,16 @@ impl Output {
         write_stdout(&text)
     }
 
+    /// Shows a script: for people and pipes the text alone, in the other forms the
+    /// value that holds it.
+    pub(crate) fn script(&self, text: &str, value: &impl Serialize) -> Result<(), CliError> {
+        write_stdout(&match self.format {
+            Format::Table => text.to_owned(),
+            Format::Json => format!("{}\n", json(&to_value(value)?, true)),
+            Format::Yaml => yaml::render(&to_value(value)?),
+        })
+    }
+
     /// Shows text as it is; for shell completion and the like, which we made.
     pub(crate) fn raw(&self, text: &str) -> Result<(), CliError> {
         write_stdout(text)

@@ -1,9 +1,10 @@
-//! Values as people type them: times, sizes, choices, names of exceptions and
-//! PostgreSQL URLs.
+//! Values as people type them: times, sizes, choices, names of exceptions,
+//! tables and PostgreSQL URLs.
 
 mod choice;
 mod exception;
 mod postgres_url;
+mod relation;
 mod size;
 mod span;
 mod when;
@@ -12,7 +13,8 @@ pub(crate) use self::{
     choice::{level, outcome, role_policy, sql_audit, sslmode, tool},
     exception::{parse_operator, parse_qualified, parse_setting},
     postgres_url::PostgresUrl,
-    size::parse_size,
+    relation::{RelationName, parse_name},
+    size::{parse_server_size, parse_size},
     span::parse_span,
     when::parse_when,
 };

@@ -18,9 +18,39 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     amount.checked_mul(unit).ok_or_else(malformed)
 }
 
+/// Reads a number of bytes as PostgreSQL's settings write them, such as `1GB`,
+/// with 1,024 from unit to unit; and whatever [`parse_size`] reads.
+///
+/// # Errors
+/// A text that says which forms are accepted.
+pub(crate) fn parse_server_size(text: &str) -> Result<u64, String> {
+    for (unit, ours) in [("kB", "KiB"), ("MB", "MiB"), ("GB", "GiB")] {
+        if let Some(amount) = text.strip_suffix(unit) {
+            return parse_size(&format!("{amount}{ours}"));
+        }
+    }
+    parse_size(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_of_the_server() {
+        let cases = [
+            ("1GB", Some(1 << 30)),
+            ("64MB", Some(64 << 20)),
+            ("8kB", Some(8_192)),
+            ("1GiB", Some(1 << 30)),
+            ("GB", None),
+            ("1KiBGB", None),
+            ("1TB", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_server_size(text).ok(), expected, "{text:?}");
+        }
+    }
 
     #[test]
     fn sizes() {

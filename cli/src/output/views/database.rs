@@ -108,6 +108,14 @@ impl Show for Database {
     }
 }
 
+/// SQL that makes a database role for NLA.
+#[derive(Debug, Serialize)]
+pub(crate) struct GrantSql {
+    pub(crate) database: String,
+    pub(crate) database_role: String,
+    pub(crate) sql: String,
+}
+
 /// How NLA logs in to a database, without the password.
 #[derive(Debug, Serialize)]
 pub(crate) struct Credential {

@@ -1,0 +1,328 @@
+//! The script's sections, in their order. Each function writes one heading that
+//! says what the statements do to whom, and the statements.
+
+use super::{
+    Script, Wish,
+    quote::{identifier, literal, names, remark},
+};
+use crate::values::RelationName;
+
+/// Functions of PostgreSQL's own that write although the transaction is READ
+/// ONLY, and that PUBLIC may call: large objects (before PostgreSQL 16) and
+/// messages in the write-ahead log. Nothing but their writing half: reading a
+/// large object stays possible.
+const WRITERS: &str = "'lo_creat', 'lo_create', 'lo_from_bytea', 'lo_import', 'lo_export', 'lo_put', 'lo_unlink',
+      'lo_truncate', 'lo_truncate64', 'lowrite', 'pg_logical_emit_message'";
+
+/// Section 1: the role itself.
+pub(super) fn role(script: &mut Script, wish: &Wish) {
+    let reader = identifier(&wish.reader);
+    script.remarks(&format!(
+        "1. The role {}.\n\
+         An existing one is taken as it is, unless it is more than a reader: a superuser\n\
+         or an owner is never cut down by this script.\n\
+         NOINHERIT: should somebody make it a member of another role later, it has that\n\
+         role's rights only after SET ROLE, which NLA refuses.",
+        remark(&wish.reader)
+    ));
+    script.block(&format!(
+        "DECLARE
+  reader CONSTANT name := {literal};
+  old pg_roles;
+  attributes text;
+BEGIN
+  SELECT * INTO old FROM pg_roles WHERE rolname = reader;
+  IF old.rolname IS NULL THEN
+    CREATE ROLE {reader} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT;
+    RETURN;
+  END IF;
+  attributes := concat_ws(', ', CASE WHEN old.rolsuper THEN 'SUPERUSER' END,
+    CASE WHEN old.rolcreatedb THEN 'CREATEDB' END, CASE WHEN old.rolcreaterole THEN 'CREATEROLE' END,
+    CASE WHEN old.rolreplication THEN 'REPLICATION' END, CASE WHEN old.rolbypassrls THEN 'BYPASSRLS' END,
+    CASE WHEN EXISTS (SELECT FROM pg_class WHERE relowner = old.oid) THEN 'tables of its own' END);
+  IF attributes <> '' THEN
+    RAISE EXCEPTION 'the role % exists and has %', reader, attributes
+      USING HINT = 'Choose another name with --database-role; nothing was changed.';
+  END IF;
+END",
+        literal = literal(&wish.reader),
+    ));
+    script.statement(&format!("ALTER ROLE {reader} LOGIN NOINHERIT"));
+    match wish.connection_limit {
+        Some(limit) => script.statement(&format!("ALTER ROLE {reader} CONNECTION LIMIT {limit}")),
+        None => script.more_remarks(
+            "No limit of connections. NLA opens up to the database's pool size for each token\n\
+             on each edge; --connection-limit bounds them all together.",
+        ),
+    }
+    script.remarks(
+        "What its sessions begin with. NLA sets its own limits for each statement; these\n\
+         hold for whoever else logs in as this role. search_path is left as it is.",
+    );
+    script.statement(&format!("ALTER ROLE {reader} SET default_transaction_read_only = on"));
+    let timeout_ms = wish.statement_timeout.as_millis();
+    script.statement(&format!("ALTER ROLE {reader} SET statement_timeout = '{timeout_ms}ms'"));
+    script.statement(&format!("ALTER ROLE {reader} SET idle_in_transaction_session_timeout = '60s'"));
+    script.more_remarks(
+        "Temporary files are what sorting and hashing spill to disk. Only a superuser may\n\
+         bound them, so for anybody else this is a warning.",
+    );
+    script.block(&format!(
+        "BEGIN
+  ALTER ROLE {reader} SET temp_file_limit = '{limit}kB';
+EXCEPTION WHEN insufficient_privilege THEN
+  RAISE WARNING 'temp_file_limit was not set: only a superuser may';
+END",
+        limit = wish.temp_file_limit_bytes / 1_024,
+    ));
+}
+
+/// Section 2: rights on the database.
+pub(super) fn database(script: &mut Script, wish: &Wish) {
+    let (reader, dbname) = (identifier(&wish.reader), identifier(&wish.dbname));
+    script.remarks(&format!("2. The database {}.", remark(&wish.dbname)));
+    script.statement(&format!("REVOKE ALL ON DATABASE {dbname} FROM {reader}"));
+    script.statement(&format!("GRANT CONNECT ON DATABASE {dbname} TO {reader}"));
+    if wish.from_public {
+        script.more_remarks(
+            "PUBLIC loses TEMPORARY on this database: whoever makes temporary tables there\n\
+             needs it back: GRANT TEMPORARY ON DATABASE ... TO somebody. CREATE (new schemas)\n\
+             is not PUBLIC's unless somebody has given it.",
+        );
+        script.statement(&format!("REVOKE TEMPORARY, CREATE ON DATABASE {dbname} FROM PUBLIC"));
+    }
+}
+
+/// Section 3: what may be read.
+pub(super) fn relations(script: &mut Script, wish: &Wish) {
+    script.remarks(
+        "3. What it may read. SELECT on a view shows what the view shows, with the rights\n\
+         of the view's owner.",
+    );
+    if wish.reads_everything() {
+        script.more_remarks(
+            "All schemas that the database has now; name some with --schema, or single tables\n\
+             with --table, to give less. A schema that is made later needs another run.",
+        );
+        every_schema(script, wish);
+    }
+    let reader = identifier(&wish.reader);
+    for name in &wish.schemas {
+        let schema = identifier(name);
+        script.statement(&format!("GRANT USAGE ON SCHEMA {schema} TO {reader}"));
+        script.statement(&format!("REVOKE CREATE ON SCHEMA {schema} FROM {reader}"));
+        script.statement(&format!("REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {reader}"));
+        script.statement(&format!("REVOKE ALL ON ALL SEQUENCES IN SCHEMA {schema} FROM {reader}"));
+        script.statement(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {reader}"));
+        future(script, wish, name);
+    }
+    if !wish.tables.is_empty() {
+        script.more_remarks("Single tables; what else their schemas hold, it may not read.");
+    }
+    for table in &wish.tables {
+        script.statement(&format!("GRANT USAGE ON SCHEMA {} TO {reader}", identifier(&table.schema)));
+        script.statement(&format!("REVOKE ALL ON TABLE {} FROM {reader}", qualified(table)));
+        script.statement(&format!("GRANT SELECT ON TABLE {} TO {reader}", qualified(table)));
+    }
+    excluded(script, wish);
+}
+
+fn qualified(table: &RelationName) -> String {
+    format!("{}.{}", identifier(&table.schema), identifier(&table.name))
+}
+
+/// Schemas that the server names when the script runs.
+fn every_schema(script: &mut Script, wish: &Wish) {
+    let owners = if wish.owners.is_empty() {
+        "SELECT relowner FROM pg_class WHERE relnamespace = schema.oid AND relkind IN ('r', 'p', 'v', 'm', 'f')
+        UNION SELECT schema.nspowner"
+            .to_owned()
+    } else {
+        format!("SELECT oid FROM pg_roles WHERE rolname = ANY ({})", names(&wish.owners))
+    };
+    script.more_remarks("Tables that come later are readable as well where the present owners make them.");
+    script.block(&format!(
+        "DECLARE
+  reader CONSTANT name := {literal};
+  shut CONSTANT name[] := {shut};
+  schema record;
+  owner name;
+BEGIN
+  FOR schema IN SELECT oid, nspname, nspowner FROM pg_namespace
+    WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY nspname
+  LOOP
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', schema.nspname, reader);
+    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM %I', schema.nspname, reader);
+    EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA %I FROM %I', schema.nspname, reader);
+    EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA %I FROM %I', schema.nspname, reader);
+    EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO %I', schema.nspname, reader);
+    FOR owner IN SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND oid IN (
+        {owners})
+    LOOP
+      EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I ' ||
+        CASE WHEN schema.nspname = ANY (shut) THEN 'REVOKE SELECT ON TABLES FROM %I'
+          ELSE 'GRANT SELECT ON TABLES TO %I' END, owner, schema.nspname, reader);
+    END LOOP;
+  END LOOP;
+END",
+        literal = literal(&wish.reader),
+        shut = names(&wish.excluded.iter().map(|table| table.schema.clone()).collect::<Vec<_>>()),
+    ));
+}
+
+/// Tables that come later in a schema that was named.
+fn future(script: &mut Script, wish: &Wish, schema: &str) {
+    let (reader, quoted) = (identifier(&wish.reader), identifier(schema));
+    let shut = wish.excluded.iter().any(|table| table.schema == schema);
+    if shut {
+        script.more_remarks(
+            "Tables that come later stay shut until the next run: an excluded one that is\n\
+             dropped and made again would be open otherwise.",
+        );
+    } else {
+        script.more_remarks("Tables that come later, where these owners make them.");
+    }
+    let right = if shut { "REVOKE SELECT ON TABLES FROM" } else { "GRANT SELECT ON TABLES TO" };
+    if wish.owners.is_empty() {
+        script.block(&format!(
+            "DECLARE
+  owner name;
+BEGIN
+  FOR owner IN SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND oid IN (
+      SELECT relowner FROM pg_class WHERE relnamespace = {literal}::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')
+      UNION SELECT nspowner FROM pg_namespace WHERE oid = {literal}::regnamespace)
+  LOOP
+    EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I {right} %I', owner, {name}, {reader});
+  END LOOP;
+END",
+            literal = literal(&quoted),
+            name = literal(schema),
+            reader = literal(&wish.reader),
+        ));
+        return;
+    }
+    for owner in &wish.owners {
+        let owner = identifier(owner);
+        script.statement(&format!("ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {quoted}\n  {right} {reader}"));
+    }
+}
+
+/// What an excluded table is: itself, its partitions and its children.
+fn excluded(script: &mut Script, wish: &Wish) {
+    if wish.excluded.is_empty() {
+        return;
+    }
+    script.more_remarks(
+        "Excluded, with their partitions and children. A view over one of them shows it\n\
+         all the same; a warning names those.",
+    );
+    let tables: Vec<_> = wish.excluded.iter().map(|table| literal(&qualified(table))).collect();
+    script.block(&format!(
+        "DECLARE
+  reader CONSTANT name := {reader};
+  shut oid[];
+  relation regclass;
+BEGIN
+  WITH RECURSIVE tree(oid) AS (
+    SELECT unnest(ARRAY[{tables}]::regclass[])::oid UNION SELECT inhrelid FROM pg_inherits JOIN tree ON inhparent = tree.oid
+  ) SELECT array_agg(tree.oid) INTO shut FROM tree;
+  FOREACH relation IN ARRAY shut LOOP
+    EXECUTE format('REVOKE ALL ON TABLE %s FROM %I', relation, reader);
+  END LOOP;
+  FOR relation IN SELECT DISTINCT r.ev_class FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+    WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+      AND d.refobjid = ANY (shut) AND r.ev_class <> ALL (shut) AND has_table_privilege(reader, r.ev_class, 'SELECT')
+  LOOP
+    RAISE WARNING 'the view % shows what an excluded table holds; exclude it as well', relation;
+  END LOOP;
+END",
+        reader = literal(&wish.reader),
+        tables = tables.join(", "),
+    ));
+}
+
+/// Section 4: what PUBLIC gives to every role.
+pub(super) fn public(script: &mut Script) {
+    script.remarks(
+        "4. PUBLIC loses CREATE on the schemas of this database that it has it on (in\n\
+         PostgreSQL 14 that is schema public): whoever makes tables there needs it back:\n\
+         GRANT CREATE ON SCHEMA ... TO somebody. A notice names each.",
+    );
+    script.block(
+        "DECLARE
+  schema name;
+BEGIN
+  FOR schema IN SELECT nspname FROM pg_namespace, aclexplode(nspacl) acl
+    WHERE nspname !~ '^pg_' AND acl.grantee = 0 AND acl.privilege_type = 'CREATE'
+  LOOP
+    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', schema);
+    RAISE NOTICE 'PUBLIC has lost CREATE on schema %', quote_ident(schema);
+  END LOOP;
+END",
+    );
+    script.remarks(
+        "PUBLIC loses EXECUTE on the functions of PostgreSQL that write even in a READ ONLY\n\
+         transaction: the writing half of large objects, and messages in the write-ahead\n\
+         log. And on those of dblink, where it is installed, which open a connection of\n\
+         their own that no transaction of ours bounds. Whoever needs one gets it back:\n\
+         GRANT EXECUTE ON FUNCTION ... TO somebody. A notice names each. Advisory locks,\n\
+         pg_cancel_backend() and their like stay PUBLIC's, because applications live on\n\
+         them; for agents the guard refuses them.",
+    );
+    script.block(&format!(
+        "DECLARE
+  function regprocedure;
+BEGIN
+  FOR function IN SELECT p.oid FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) acl
+    WHERE acl.grantee = 0 AND acl.privilege_type = 'EXECUTE'
+      AND (p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN ({WRITERS})
+        OR EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+          WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+            AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'dblink'))
+  LOOP
+    BEGIN
+      EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', function);
+      RAISE NOTICE 'PUBLIC has lost EXECUTE on %', function;
+    EXCEPTION WHEN insufficient_privilege THEN
+      RAISE WARNING 'PUBLIC keeps EXECUTE on %: only a superuser may revoke it', function;
+    END;
+  END LOOP;
+END",
+    ));
+}
+
+/// Section 5: what the role may do beyond reading after all.
+pub(super) fn left(script: &mut Script, wish: &Wish) {
+    script.remarks(
+        "5. What it may do beyond reading after all, through PUBLIC, through membership in\n\
+         another role, or through functions that run with their owner's rights. Nothing is\n\
+         changed here: a warning names each, for you to decide.",
+    );
+    script.block(&format!(
+        "DECLARE
+  reader CONSTANT name := {reader};
+  what text;
+BEGIN
+  FOR what IN
+    SELECT format('may %s in the database', lower(right_)) FROM unnest(ARRAY['TEMPORARY', 'CREATE']) right_
+      WHERE has_database_privilege(reader, current_database(), right_)
+    UNION ALL SELECT format('may create in schema %I', nspname) FROM pg_namespace
+      WHERE nspname !~ '^pg_' AND has_schema_privilege(reader, oid, 'CREATE')
+    UNION ALL SELECT format('may write to %s', c.oid::regclass) FROM pg_class c
+      JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+      WHERE c.relkind IN ('r', 'p', 'v', 'f') AND has_table_privilege(reader, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+    UNION ALL SELECT format('is a member of %I', g.rolname) FROM pg_auth_members m
+      JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member AND r.rolname = reader
+    UNION ALL SELECT format('may call %s, which runs with the rights of %I', p.oid::regprocedure, o.rolname)
+      FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner
+      JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname <> 'pg_catalog'
+      WHERE p.prosecdef AND has_function_privilege(reader, p.oid, 'EXECUTE')
+        AND has_schema_privilege(reader, n.oid, 'USAGE')
+    LIMIT 50
+  LOOP
+    RAISE WARNING '% %', quote_ident(reader), what;
+  END LOOP;
+END",
+        reader = literal(&wish.reader),
+    ));
+}

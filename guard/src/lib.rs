@@ -44,6 +44,7 @@ mod rules;
 mod settings;
 mod walk;
 
+pub use catalog::Catalog;
 pub use check::{check, check_here};
 pub use checked::{CheckedSql, FunctionName, RelationName, StatementKind};
 pub use explain::{ExplainFormat, ExplainOptions, explain};

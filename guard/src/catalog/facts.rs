@@ -68,8 +68,8 @@ pub(super) struct Function {
     pub(super) oid: Oid,
     pub(super) schema: String,
     pub(super) name: String,
-    /// `pg_proc.prokind`.
-    pub(super) kind: char,
+    #[expect(dead_code, reason = "stands in the array; an aggregate is judged by what it runs")]
+    kind: char,
     /// `pg_proc.provolatile`.
     pub(super) volatility: char,
     pub(super) definer: bool,
@@ -85,6 +85,8 @@ pub(super) struct Function {
     pub(super) default_functions: Vec<Oid>,
     #[serde(deserialize_with = "or_empty")]
     pub(super) support_functions: Vec<Oid>,
+    /// Only its schema's name leads to it: PostgreSQL has one for the same arguments.
+    pub(super) hidden: bool,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +97,8 @@ pub(super) struct Operator {
     pub(super) right: Oid,
     pub(super) result: Oid,
     pub(super) function: Oid,
+    /// As with functions.
+    pub(super) hidden: bool,
 }
 
 #[derive(Deserialize)]

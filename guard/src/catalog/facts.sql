@@ -107,18 +107,22 @@ SELECT json_build_object(
     LEFT JOIN column_types t ON t.attrelid = c.oid
     LEFT JOIN namesake s ON s.attrelid = c.oid),
   -- oid, schema, name, kind, volatility, security definer, of an extension, language, arguments, defaults, variadic,
-  -- result, types of the arguments, functions of its defaults or of the aggregate
+  -- result, types of the arguments, functions of its defaults or of the aggregate, hidden by one of PostgreSQL's own
   'functions', (SELECT json_agg(json_build_array(p.oid::int8, p.nspname, p.proname, p.prokind, p.provolatile, p.prosecdef,
       member.objid IS NOT NULL, l.lanname, p.pronargs, p.pronargdefaults, p.provariadic <> 0, p.prorettype::int8,
       (SELECT json_agg(a.oid::int8) FROM unnest(p.proargtypes) AS a(oid)),
-      m.functions, support.functions))
+      m.functions, support.functions,
+      EXISTS (SELECT FROM pg_proc b WHERE b.pronamespace = 'pg_catalog'::regnamespace AND b.proname = p.proname
+        AND b.proargtypes = p.proargtypes AND b.oid <> p.oid)))
     FROM own_function p JOIN pg_language l ON l.oid = p.prolang
     LEFT JOIN member ON member.classid = 'pg_proc'::regclass AND member.objid = p.oid
     LEFT JOIN mentions m ON m.owner_kind = 'f' AND m.owner = p.oid
     LEFT JOIN support ON support.owner = p.oid),
-  -- schema, name, left, right, result, function
+  -- schema, name, left, right, result, function, hidden by one of PostgreSQL's own
   'operators', (SELECT json_agg(json_build_array(n.nspname, o.oprname, o.oprleft::int8, o.oprright::int8,
-      o.oprresult::int8, o.oprcode::oid::int8))
+      o.oprresult::int8, o.oprcode::oid::int8,
+      EXISTS (SELECT FROM pg_operator b WHERE b.oprnamespace = 'pg_catalog'::regnamespace AND b.oprname = o.oprname
+        AND b.oprleft = o.oprleft AND b.oprright = o.oprright AND b.oid <> o.oid)))
     FROM pg_operator o JOIN own_namespace n ON n.oid = o.oprnamespace WHERE o.oid >= 16384 AND o.oprcode <> 0),
   -- oid, schema, name, kind, element, base, functions and types of its checks, types of its fields
   'types', (SELECT json_agg(json_build_array(t.oid::int8, n.nspname, t.typname, t.typtype,

@@ -67,7 +67,7 @@ impl<'a> Judged<'a> {
         let by_name = self.is_foreign(function).then(|| functions::refused(&function.name)).flatten();
         let why = match by_name {
             Some(class) => Why::Refused(class),
-            None if function.volatility == 'v' => Why::Volatile,
+            None if function.volatility == 'v' && !is_known_to_compute(function) => Why::Volatile,
             None if function.definer => Why::Definer,
             None => return None,
         };
@@ -76,7 +76,7 @@ impl<'a> Judged<'a> {
 
     /// Of an extension, or written for the server itself: such a function is
     /// also judged by its name.
-    pub(super) fn is_foreign(&self, function: &Function) -> bool {
+    fn is_foreign(&self, function: &Function) -> bool {
         function.of_extension || ["c", "internal"].contains(&function.language.as_str())
     }
 
@@ -210,6 +210,21 @@ impl<'a> Judged<'a> {
             }
         }
     }
+}
+
+/// Functions of PostgreSQL's contributed extensions (pgcrypto, uuid-ossp,
+/// tablefunc) that are volatile for their randomness alone.
+fn is_known_to_compute(function: &Function) -> bool {
+    const KNOWN: [&str; 7] = [
+        "gen_random_bytes",
+        "gen_random_uuid",
+        "gen_salt",
+        "normal_rand",
+        "uuid_generate_v1",
+        "uuid_generate_v1mc",
+        "uuid_generate_v4",
+    ];
+    function.of_extension && function.language == "c" && KNOWN.contains(&function.name.as_str())
 }
 
 fn dedup(found: Vec<Offence>) -> Vec<Offence> {

@@ -31,13 +31,17 @@ pub(crate) struct FunctionFacts {
     /// Arguments that it takes at least and at most.
     arguments: (usize, usize),
     row: Option<Row>,
-    /// Of an extension, or written for the server itself.
-    pub(crate) foreign: bool,
+    hidden: bool,
     /// What calling it runs.
     pub(crate) offences: Box<[Offence]>,
 }
 
 impl FunctionFacts {
+    /// Whether its first argument is a row of a type of the database's own.
+    pub(crate) fn wants_row(&self) -> bool {
+        matches!(self.row, Some(Row::Of(_)))
+    }
+
     pub(crate) fn takes(&self, arguments: usize) -> bool {
         (self.arguments.0..=self.arguments.1).contains(&arguments)
     }
@@ -51,6 +55,14 @@ pub(crate) enum Row {
     Any,
     /// A row of one of these types.
     Of(Box<[Oid]>),
+}
+
+/// One operator of the database's own.
+#[derive(Debug)]
+pub(super) struct OperatorFacts {
+    schema: Arc<str>,
+    hidden: bool,
+    offences: Vec<Offence>,
 }
 
 /// Where a relation's name leads.
@@ -88,7 +100,12 @@ impl Catalog {
         name: &str,
     ) -> impl Iterator<Item = &'a FunctionFacts> + use<'a> {
         let all = self.functions.get(name).map_or(&[][..], Vec::as_slice);
-        all.iter().filter(move |function| self.sees(schema, &function.schema))
+        all.iter().filter(move |function| self.sees(schema, &function.schema, function.hidden))
+    }
+
+    /// Whether there is such a function at all.
+    pub(crate) fn has_row_offences(&self) -> bool {
+        !self.row_offences.is_empty()
     }
 
     /// Whether attribute notation of that name may run something: the question
@@ -115,7 +132,9 @@ impl Catalog {
         name: &str,
     ) -> impl Iterator<Item = &'a [Offence]> + use<'a> {
         let all = self.operators.get(name).map_or(&[][..], Vec::as_slice);
-        all.iter().filter(move |(own, _)| self.sees(schema, own)).map(|(_, offences)| offences.as_slice())
+        all.iter()
+            .filter(move |operator| self.sees(schema, &operator.schema, operator.hidden))
+            .map(|operator| operator.offences.as_slice())
     }
 
     /// What naming a type may run; `None` where it is not known to run anything.
@@ -129,20 +148,24 @@ impl Catalog {
 
     /// Whether the database has a type of that name that is its own.
     pub(crate) fn has_type(&self, schema: Option<&str>, name: &str) -> bool {
-        self.type_names.values().any(|kind| match kind {
-            TypeName::Plain { schema: own, name: plain } => &**plain == name && self.sees(schema, own),
-            TypeName::Array { .. } => false,
-        })
+        let own = |schema: &str| {
+            self.types.get(schema).is_some_and(|types| types.contains_key(name))
+                || self.relations.get(schema).is_some_and(|relations| relations.contains_key(name))
+        };
+        match schema {
+            Some(schema) => own(schema),
+            None => self.path.iter().any(|schema| own(schema)),
+        }
     }
 
     pub(crate) fn everywhere(&self) -> &[Offence] {
         &self.everywhere
     }
 
-    fn sees(&self, wanted: Option<&str>, own: &Arc<str>) -> bool {
+    fn sees(&self, wanted: Option<&str>, own: &Arc<str>, hidden: bool) -> bool {
         match wanted {
             Some(wanted) => wanted == &**own,
-            None => &**own == "pg_catalog" || self.path.contains(own),
+            None => !hidden && (&**own == "pg_catalog" || self.path.contains(own)),
         }
     }
 }
@@ -156,7 +179,7 @@ impl RelationFacts {
 }
 
 /// Puts the facts and what was judged of them where names lead to.
-pub(super) fn index(facts: &Facts, judged: &Judged) -> Catalog {
+pub(super) fn index(facts: &Facts, judged: &Judged<'_>) -> Catalog {
     let mut names = Names::default();
     let path: Vec<Arc<str>> =
         facts.path.iter().filter(|name| *name != "pg_catalog").map(|name| names.get(name)).collect();
@@ -178,12 +201,16 @@ pub(super) fn index(facts: &Facts, judged: &Judged) -> Catalog {
     relations(&mut catalog, facts, judged, &mut names);
     functions(&mut catalog, facts, judged, &mut names);
     for operator in &facts.operators {
-        let entry = (names.get(&operator.schema), judged.operator(operator));
-        catalog.operators.entry(operator.name.clone()).or_default().push(entry);
+        catalog.operators.entry(operator.name.clone()).or_default().push(OperatorFacts {
+            schema: names.get(&operator.schema),
+            hidden: operator.hidden,
+            offences: judged.operator(operator),
+        });
     }
     for kind in &facts.types {
         let (schema, name) = (names.get(&kind.schema), names.get(&kind.name));
-        add_type(&mut catalog, &schema, &kind.name, judged.named_type(kind.oid));
+        let types = catalog.types.entry(Arc::clone(&schema)).or_default();
+        types.insert(kind.name.clone(), judged.named_type(kind.oid));
         let named = match kind.element {
             0 => TypeName::Plain { schema, name },
             element => TypeName::Array { element, name },
@@ -193,7 +220,7 @@ pub(super) fn index(facts: &Facts, judged: &Judged) -> Catalog {
     catalog
 }
 
-fn relations(catalog: &mut Catalog, facts: &Facts, judged: &Judged, names: &mut Names) {
+fn relations(catalog: &mut Catalog, facts: &Facts, judged: &Judged<'_>, names: &mut Names) {
     let by_oid: HashMap<Oid, &facts::Relation> =
         facts.relations.iter().map(|relation| (relation.oid, relation)).collect();
     for relation in facts.relations.iter().take(MOST_RELATIONS) {
@@ -201,7 +228,10 @@ fn relations(catalog: &mut Catalog, facts: &Facts, judged: &Judged, names: &mut 
         catalog
             .type_names
             .insert(relation.row_type, TypeName::Plain { schema: Arc::clone(&schema), name: Arc::clone(&name) });
-        add_type(catalog, &schema, &relation.name, judged.named_type(relation.row_type));
+        let row = judged.named_type(relation.row_type);
+        if !row.is_empty() {
+            catalog.types.entry(Arc::clone(&schema)).or_default().insert(relation.name.clone(), row);
+        }
         let found = RelationFacts {
             rows: rows(relation, &by_oid),
             of_extension: relation.of_extension,
@@ -225,14 +255,14 @@ fn rows(relation: &facts::Relation, by_oid: &HashMap<Oid, &facts::Relation>) -> 
     rows.into()
 }
 
-fn functions(catalog: &mut Catalog, facts: &Facts, judged: &Judged, names: &mut Names) {
+fn functions(catalog: &mut Catalog, facts: &Facts, judged: &Judged<'_>, names: &mut Names) {
     let rows = RowTypes::of(facts);
     for function in facts.functions.iter().take(MOST_FUNCTIONS) {
         let found = FunctionFacts {
             schema: names.get(&function.schema),
             arguments: arguments(function),
             row: function.argument_types.first().and_then(|oid| rows.get(*oid)),
-            foreign: judged.is_foreign(function),
+            hidden: function.hidden,
             offences: judged.function(function).into(),
         };
         if found.row.is_some() && found.takes(1) && !found.offences.is_empty() {
@@ -272,12 +302,6 @@ impl RowTypes {
 
     fn get(&self, oid: Oid) -> Option<Row> {
         self.of.get(&oid).cloned()
-    }
-}
-
-fn add_type(catalog: &mut Catalog, schema: &Arc<str>, name: &str, offences: Vec<Offence>) {
-    if !offences.is_empty() {
-        catalog.types.entry(Arc::clone(schema)).or_default().insert(name.to_owned(), offences);
     }
 }
 

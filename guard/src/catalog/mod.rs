@@ -49,9 +49,9 @@ pub struct Catalog {
     functions: HashMap<Arc<str>, Vec<FunctionFacts>>,
     /// Names of functions that take a row and do more than read.
     row_offences: HashSet<String>,
-    /// By name: schema and what is wrong with it.
-    operators: HashMap<String, Vec<(Arc<str>, Vec<Offence>)>>,
-    /// By schema and name, those only whose use runs code that does more than read.
+    /// By name.
+    operators: HashMap<String, Vec<lookup::OperatorFacts>>,
+    /// By schema and name, with what naming them runs; a relation's row type only if that is something.
     types: HashMap<Arc<str>, HashMap<String, Vec<Offence>>>,
     type_names: HashMap<Oid, TypeName>,
     /// A cast between PostgreSQL's own types that may run anywhere.

@@ -114,6 +114,12 @@ pub(crate) fn is_builtin(name: &str) -> bool {
     LISTS.builtin.contains_key(name)
 }
 
+/// Whether a refused name is one of PostgreSQL's own functions, rather than an
+/// extension's or one that only looks like them.
+pub(crate) fn is_builtin_refusal(name: &str) -> bool {
+    LISTS.refused.get(name).is_some_and(|class| *class != Class::Extension)
+}
+
 /// The class of a name that is refused wherever it stands.
 pub(crate) fn refused(name: &str) -> Option<Class> {
     if let Some(class) = LISTS.refused.get(name) {

@@ -3,7 +3,9 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{FuncCall, Node, a_const};
 
-use super::{Verdict, Walk, strings, unreadable};
+use super::expression::certainly_no_row;
+use super::own::{Arguments, Own};
+use super::{Verdict, Walk, inner, strings};
 use crate::checked::FunctionName;
 use crate::functions::{self, Class, Verdict as Judged};
 use crate::operators;
@@ -19,7 +21,7 @@ impl Walk<'_> {
             agg_order,
             agg_filter,
             over,
-            agg_within_group: _,
+            agg_within_group,
             agg_star: _,
             agg_distinct: _,
             func_variadic: _,
@@ -39,7 +41,10 @@ impl Walk<'_> {
                 .at(position));
             }
         };
-        self.function(&name, position)?;
+        let ordered = if *agg_within_group { agg_order.len() } else { 0 };
+        let first = args.first().map(inner).transpose()?;
+        let arguments = Arguments { count: args.len() + ordered, first_is_no_row: first.is_some_and(certainly_no_row) };
+        self.function(&name, &arguments, position)?;
         if name.name == "current_setting" && name.schema.as_deref().is_none_or(|schema| schema == CATALOG) {
             self.current_setting(args).map_err(|refusal| refusal.at(position))?;
         }
@@ -50,19 +55,63 @@ impl Walk<'_> {
         over.as_deref().map_or(Ok(()), |window| self.window(window))
     }
 
-    fn function(&self, name: &FunctionName, position: Option<Position>) -> Verdict {
+    fn function(&self, name: &FunctionName, arguments: &Arguments, position: Option<Position>) -> Verdict {
         let schema = name.schema.as_deref().unwrap_or(CATALOG);
-        if self.rules.functions.contains(&format!("{schema}.{}", name.name)) {
-            return Ok(());
-        }
-        let judged = if schema == CATALOG {
+        let named = self.rules.functions.contains(&format!("{schema}.{}", name.name));
+        let judged = if named {
+            Judged::Allowed
+        } else if schema == CATALOG {
             functions::verdict(&name.name, self.rules.major())
         } else {
             functions::refused(&name.name).map_or(Judged::Unknown, Judged::Refused)
         };
+        let Some(catalog) = self.rules.catalog.as_deref() else {
+            return self.function_by_name(name, judged, false, position);
+        };
+        // Nothing in the database can stand before one of PostgreSQL's own that
+        // is refused.
+        if let (Judged::Refused(class), CATALOG) = (judged, schema)
+            && functions::is_builtin_refusal(&name.name)
+        {
+            return Err(refused(name, class).at(position));
+        }
+        match self.own_function(catalog, name, arguments) {
+            Own::Refused(refusal) => Err(refusal.at(position)),
+            Own::Harmless => Ok(()),
+            // A type's name with one argument is a cast.
+            Own::Nothing if arguments.count == 1 && catalog.has_type(name.schema.as_deref(), &name.name) => {
+                self.own_type(name.schema.as_deref(), &name.name, position)
+            }
+            Own::Nothing => self.function_by_name(name, judged, false, position),
+            Own::OtherArguments => self.function_by_name(name, judged, true, position),
+        }
+    }
+
+    fn function_by_name(
+        &self,
+        name: &FunctionName,
+        judged: Judged,
+        other_arguments: bool,
+        position: Option<Position>,
+    ) -> Verdict {
         match judged {
             Judged::Allowed => Ok(()),
             Judged::Refused(class) => Err(refused(name, class).at(position)),
+            Judged::Unknown if other_arguments => Err(Refusal::new(
+                Rule::FunctionUnknown,
+                format!("the function {name}() does not take such arguments"),
+                "Check the arguments in pg_proc, for example with pg_get_function_arguments(oid).",
+            )
+            .at(position)),
+            Judged::Unknown if self.rules.catalog.is_some() => Err(Refusal::new(
+                Rule::FunctionUnknown,
+                format!(
+                    "there is no function {name}() that may be used here, neither of PostgreSQL {} nor of this database",
+                    self.rules.major()
+                ),
+                "Check the spelling and the schema, and use built-in functions.",
+            )
+            .at(position)),
             Judged::Unknown => Err(Refusal::new(
                 Rule::FunctionUnknown,
                 format!("the function {name}() is not one of PostgreSQL {}'s own that only compute", self.rules.major()),
@@ -92,10 +141,16 @@ impl Walk<'_> {
 
     /// `row.name` or `(expression).name`, which is a column or calls a function.
     /// `call` says that it cannot be a column.
-    pub(super) fn attribute(&mut self, name: &str, call: bool, position: Option<Position>) -> Verdict {
+    pub(super) fn attribute(
+        &mut self,
+        alias: Option<&str>,
+        name: &str,
+        call: bool,
+        position: Option<Position>,
+    ) -> Verdict {
         let name = FunctionName { schema: None, name: name.to_owned() };
         if call {
-            self.function(&name, position)?;
+            self.function(&name, &Arguments { count: 1, first_is_no_row: true }, position)?;
             if name.name == "current_setting" {
                 return Err(refused(&name, Class::Setting).at(position));
             }
@@ -104,28 +159,57 @@ impl Walk<'_> {
         }
         match functions::refused(&name.name) {
             _ if name.name == "current_setting" => Err(refused(&name, Class::Server).at(position)),
-            Some(class) => Err(refused(&name, class).at(position)),
-            None => Ok(()),
+            // A list of names must not hide the columns of a table.
+            Some(class) if self.rules.catalog.is_none() || functions::is_builtin_refusal(&name.name) => {
+                Err(refused(&name, class).at(position))
+            }
+            _ => match self.rules.catalog.as_deref() {
+                Some(catalog) => self.own_attribute(catalog, alias, &name.name).map_err(|refusal| refusal.at(position)),
+                None => Ok(()),
+            },
         }
     }
 
     /// An operator, plain or as OPERATOR(schema.name).
     pub(super) fn operator(&self, name: &[Node], location: i32) -> Verdict {
-        let parts = strings(name)?;
-        let plain = match parts.as_slice() {
-            [plain] | [CATALOG, plain] => *plain,
-            [] => return Err(unreadable()),
-            _ => "",
+        let (schema, plain) = match strings(name)?.as_slice() {
+            [plain] => (None, *plain),
+            [schema, plain] => (Some(*schema), *plain),
+            parts => {
+                let message = format!("the operator {} names a database", parts.join("."));
+                return Err(Refusal::new(Rule::OperatorUnknown, message, "Write at most OPERATOR(schema.+).")
+                    .at(self.position(location)));
+            }
         };
-        if operators::is_builtin(plain) || self.rules.operators.contains(plain) {
+        self.operator_named(schema, plain, self.position(location))
+    }
+
+    /// Also for the operators behind keywords, such as <= behind BETWEEN: the
+    /// server looks for them in the same way.
+    pub(super) fn operator_named(&self, schema: Option<&str>, plain: &str, position: Option<Position>) -> Verdict {
+        let builtin = schema.is_none_or(|schema| schema == CATALOG);
+        if builtin && self.rules.operators.contains(plain) {
             return Ok(());
         }
-        Err(Refusal::new(
-            Rule::OperatorUnknown,
-            format!("the operator {} is not one of PostgreSQL's own", parts.join(".")),
-            "Use built-in operators without OPERATOR(...). Operators of extensions can be used only when the role names them.",
-        )
-        .at(self.position(location)))
+        if let Some(verdict) = self.own_operator(schema, plain) {
+            return verdict.map_err(|refusal| refusal.at(position));
+        }
+        if builtin && operators::is_builtin(plain) {
+            return Ok(());
+        }
+        let full = schema.map_or_else(|| plain.to_owned(), |schema| format!("{schema}.{plain}"));
+        let (message, hint) = if self.rules.catalog.is_some() {
+            (
+                format!("there is no operator {full}, neither of PostgreSQL's own nor of this database"),
+                "Use built-in operators.",
+            )
+        } else {
+            (
+                format!("the operator {full} is not one of PostgreSQL's own"),
+                "Use built-in operators without OPERATOR(...). Operators of extensions can be used only when the role names them.",
+            )
+        };
+        Err(Refusal::new(Rule::OperatorUnknown, message, hint).at(position))
     }
 }
 

@@ -7,7 +7,7 @@ use pg_query::protobuf::{
     RowExpr, SqlValueFunction, SubLink, TypeCast, TypeName, XmlExpr, XmlSerialize,
 };
 
-use super::{Verdict, Walk, inner, strings, unknown, unreadable};
+use super::{Verdict, Walk, inner, string, strings, unknown, unreadable};
 use crate::refusal::{Refusal, Rule};
 
 impl Walk<'_> {
@@ -117,7 +117,8 @@ impl Walk<'_> {
                     // The first name is a column or a relation; a later one may
                     // be a function of the row.
                     if qualified && at > 0 {
-                        self.attribute(&name.sval, false, position)?;
+                        let alias = if at == 1 { Some(string(&fields[0])?) } else { None };
+                        self.attribute(alias, &name.sval, false, position)?;
                     }
                 }
                 NodeEnum::AStar(_) => self.partly.star(position),
@@ -131,17 +132,23 @@ impl Walk<'_> {
         let AIndirection { arg, indirection } = indirection;
         let arg = arg.as_deref().ok_or_else(unreadable)?;
         self.expression(arg)?;
-        self.indirection(indirection, certainly_no_row(inner(arg)?))
+        let alias = match inner(arg)? {
+            NodeEnum::ColumnRef(column) if column.fields.len() == 1 => string(&column.fields[0]).ok(),
+            _ => None,
+        };
+        self.indirection(alias, indirection, certainly_no_row(inner(arg)?))
     }
 
     /// Subscripts and attributes behind an expression. `call` says that the
     /// expression cannot be a row, so that an attribute calls a function.
-    pub(super) fn indirection(&mut self, steps: &[Node], mut call: bool) -> Verdict {
+    /// `alias` is the row, where that is known.
+    pub(super) fn indirection(&mut self, mut alias: Option<&str>, steps: &[Node], mut call: bool) -> Verdict {
         for step in steps {
             match inner(step)? {
                 NodeEnum::String(name) => {
                     self.partly.column(&name.sval, None);
-                    self.attribute(&name.sval, call, None)?;
+                    self.attribute(alias, &name.sval, call, None)?;
+                    alias = None;
                 }
                 NodeEnum::AStar(_) => self.partly.star(None),
                 NodeEnum::AIndices(indices) => {
@@ -174,7 +181,11 @@ impl Walk<'_> {
             AExprKind::AexprBetween
             | AExprKind::AexprNotBetween
             | AExprKind::AexprBetweenSym
-            | AExprKind::AexprNotBetweenSym => {}
+            | AExprKind::AexprNotBetweenSym => {
+                for hidden in ["<", "<=", ">", ">="] {
+                    self.operator_named(None, hidden, self.position(*location))?;
+                }
+            }
             AExprKind::Undefined => return Err(unknown()),
         }
         self.optional(lexpr)?;
@@ -186,6 +197,10 @@ impl Walk<'_> {
         if !oper_name.is_empty() {
             self.operator(oper_name, *location)?;
         }
+        // IN (SELECT ...) compares with =.
+        if testexpr.is_some() && oper_name.is_empty() {
+            self.operator_named(None, "=", self.position(*location))?;
+        }
         self.optional(testexpr)?;
         match inner(subselect.as_deref().ok_or_else(unreadable)?)? {
             NodeEnum::SelectStmt(select) => self.select(select),
@@ -194,7 +209,10 @@ impl Walk<'_> {
     }
 
     fn case(&mut self, case: &CaseExpr) -> Verdict {
-        let CaseExpr { xpr: _, casetype: _, casecollid: _, arg, args, defresult, location: _ } = case;
+        let CaseExpr { xpr: _, casetype: _, casecollid: _, arg, args, defresult, location } = case;
+        if arg.is_some() {
+            self.operator_named(None, "=", self.position(*location))?;
+        }
         self.optional(arg)?;
         for when in args {
             let NodeEnum::CaseWhen(when) = inner(when)? else {
@@ -244,6 +262,11 @@ impl Walk<'_> {
             )
             .at(self.position(*location)));
         }
+        match names.as_slice() {
+            [name] => self.own_type(None, name, self.position(*location))?,
+            [schema, name] => self.own_type(Some(schema), name, self.position(*location))?,
+            _ => {}
+        }
         self.expressions(typmods)?;
         // The bounds are integers, -1 where none is written.
         array_bounds.iter().try_for_each(|bound| match inner(bound)? {
@@ -254,7 +277,7 @@ impl Walk<'_> {
 }
 
 /// Whether an expression cannot be a row, whatever the catalog holds.
-fn certainly_no_row(node: &NodeEnum) -> bool {
+pub(super) fn certainly_no_row(node: &NodeEnum) -> bool {
     match node {
         NodeEnum::AConst(_)
         | NodeEnum::BoolExpr(_)

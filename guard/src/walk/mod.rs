@@ -7,7 +7,9 @@ mod call;
 mod expression;
 mod json;
 mod modify;
+mod own;
 mod relation;
+mod scope;
 mod select;
 mod source;
 mod statement;
@@ -22,6 +24,7 @@ use crate::refusal::{Places, Position, Refusal, Rule};
 use crate::rules::Rules;
 
 use relation::Partly;
+use scope::{Cte, Scope};
 
 /// Levels of the tree. 300 chained operators or 200 joins are that many; the
 /// server's own stack holds some thousands.
@@ -64,10 +67,16 @@ pub(crate) fn walk(sql: &str, statement: &NodeEnum, rules: &Rules, mode: Mode) -
         relations: BTreeSet::new(),
         functions: BTreeSet::new(),
         ctes: Vec::new(),
+        scopes: Vec::new(),
         partly: Partly::default(),
+        unknown: None,
     };
+    walk.casts_everywhere()?;
     let (kind, analyze) = walk.top(statement, mode)?;
     walk.partly_allowed()?;
+    if let Some(refusal) = walk.unknown {
+        return Err(refusal);
+    }
     Ok(Facts {
         kind,
         analyze,
@@ -85,9 +94,14 @@ struct Walk<'a> {
     sources: usize,
     relations: BTreeSet<RelationName>,
     functions: BTreeSet<FunctionName>,
-    /// Names of the WITH queries in sight, the innermost last.
-    ctes: Vec<String>,
+    /// The WITH queries in sight, the innermost last.
+    ctes: Vec<Cte>,
+    /// The aliases in sight, for each query, the innermost last.
+    scopes: Vec<Scope<'a>>,
     partly: Partly,
+    /// A relation that the catalog does not have: told when nothing else is
+    /// wrong with the statement.
+    unknown: Option<Refusal>,
 }
 
 impl Walk<'_> {

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pg_query::protobuf::{Alias, RangeVar};
 
+use super::own::{self, Thing};
 use super::{Verdict, Walk};
+use crate::catalog::Found;
 use crate::checked::RelationName;
 use crate::functions;
 use crate::refusal::{Position, Refusal, Rule};
@@ -69,7 +71,7 @@ impl Walk<'_> {
             self.alias(alias)?;
         }
         let plain = relation.catalogname.is_empty() && relation.schemaname.is_empty();
-        if plain && self.ctes.contains(&relation.relname) {
+        if plain && self.ctes.iter().any(|cte| cte.name == relation.relname) {
             return Ok(());
         }
         self.table(relation)
@@ -88,10 +90,15 @@ impl Walk<'_> {
             )
             .at(position));
         }
-        let name = RelationName {
+        let mut name = RelationName {
             schema: Some(schemaname).filter(|schema| !schema.is_empty()).cloned(),
             name: relname.clone(),
         };
+        if let Some(verdict) = self.own_relation(&mut name, position) {
+            verdict?;
+            self.relations.insert(name);
+            return Ok(());
+        }
         let granted = self.rules.relations.iter().any(|granted| {
             granted.split_once('.').is_some_and(|(schema, relation)| {
                 relation == relname && name.schema.as_deref().is_none_or(|wanted| wanted == schema)
@@ -120,6 +127,64 @@ impl Walk<'_> {
         }
         self.relations.insert(name);
         Ok(())
+    }
+
+    /// Finds the relation as PostgreSQL does and judges what reading it runs.
+    /// `None` leaves it to the lists: it is PostgreSQL's own, or there is no
+    /// catalog. Whatever is found gets its schema's name.
+    fn own_relation(&mut self, name: &mut RelationName, position: Option<Position>) -> Option<Verdict> {
+        let catalog = self.rules.catalog.as_deref()?;
+        let schema = name.schema.as_deref();
+        let temporary = schema.is_some_and(|schema| schema.starts_with("pg_"));
+        if temporary || schema == Some("information_schema") {
+            return None;
+        }
+        let refuse = |rule, message: String, hint: &str| Some(Err(Refusal::new(rule, message, hint).at(position)));
+        match catalog.relation(schema, &name.name) {
+            Found::Catalog => {
+                name.schema = Some("pg_catalog".to_owned());
+                None
+            }
+            Found::Own(schema, facts) => {
+                name.schema = Some(schema.to_string());
+                if self.rules.relations.contains(&name.to_string()) {
+                    return Some(Ok(()));
+                }
+                // What extensions put beside the tables shows the server.
+                if facts.of_extension && name.name.starts_with("pg_") {
+                    return None;
+                }
+                match self.first(&facts.offences) {
+                    None => Some(Ok(())),
+                    Some(offence) => {
+                        let full = name.to_string();
+                        let thing = Thing { kind: "relation", name: &full, runs: "uses", rule: Rule::RelationCode };
+                        Some(Err(own::refusal(&thing, offence).at(position)))
+                    }
+                }
+            }
+            Found::Nothing => {
+                // A name of PostgreSQL's is better refused for what it is.
+                if schema.is_none() && relations::verdict(None, &name.name) == Judged::Sensitive {
+                    return None;
+                }
+                self.unknown.get_or_insert_with(|| {
+                    Refusal::new(
+                        Rule::RelationUnknown,
+                        format!("there is no relation {name} that may be used here"),
+                        "Check the spelling and the schema: get_schema lists the tables. Names without quotes are folded to lower case.",
+                    )
+                    .at(position)
+                });
+                Some(Ok(()))
+            }
+            Found::Incomplete if schema.is_some() => Some(Ok(())),
+            Found::Incomplete => refuse(
+                Rule::RelationUnknown,
+                format!("{name} cannot be looked up: this database holds more relations than can be kept in view"),
+                "Write the table with its schema, as schema.table.",
+            ),
+        }
     }
 
     /// Judges the columns once all of them are known.

@@ -6,7 +6,7 @@ use pg_query::protobuf::{
 };
 use pg_query::protobuf::{Node, RawStmt};
 
-use super::{Verdict, Walk, inner, list, strings, unreadable};
+use super::{Verdict, Walk, inner, list, scope::Cte, strings, unreadable};
 use crate::refusal::{Refusal, Rule};
 
 impl Walk<'_> {
@@ -58,12 +58,15 @@ impl Walk<'_> {
         if let Some(with) = with_clause {
             self.with(with)?;
         }
+        self.open_scope(from_clause);
         // Plain DISTINCT is a list with one empty node.
         if !matches!(distinct_clause.as_slice(), [Node { node: None }]) {
             self.expressions(distinct_clause)?;
         }
         self.targets(target_list)?;
+        self.enter_from(true);
         self.sources(from_clause)?;
+        self.enter_from(false);
         self.optional(where_clause)?;
         self.expressions(group_clause)?;
         self.optional(having_clause)?;
@@ -79,6 +82,7 @@ impl Walk<'_> {
         self.sorts(sort_clause)?;
         self.optional(limit_offset)?;
         self.optional(limit_count)?;
+        self.close_scope();
         for branch in [larg, rarg].into_iter().flatten() {
             self.select(branch)?;
         }
@@ -98,15 +102,25 @@ impl Walk<'_> {
             })
             .collect::<Result<Vec<_>, _>>()?;
         if *recursive {
-            self.ctes.extend(ctes.iter().map(|cte| cte.ctename.clone()));
+            let recursive: Vec<Cte> = ctes.iter().map(|cte| self.named_query(cte)).collect();
+            self.ctes.extend(recursive);
         }
         for cte in ctes {
             self.cte(cte)?;
             if !*recursive {
-                self.ctes.push(cte.ctename.clone());
+                let named = self.named_query(cte);
+                self.ctes.push(named);
             }
         }
         Ok(())
+    }
+
+    fn named_query(&self, cte: &CommonTableExpr) -> Cte {
+        let columns = match cte.ctequery.as_ref().and_then(|query| query.node.as_ref()) {
+            Some(NodeEnum::SelectStmt(select)) if cte.aliascolnames.is_empty() => self.columns_of(select),
+            _ => None,
+        };
+        Cte { name: cte.ctename.clone(), columns }
     }
 
     fn cte(&mut self, cte: &CommonTableExpr) -> Verdict {
@@ -177,7 +191,7 @@ impl Walk<'_> {
             };
             let ResTarget { name, indirection, val, location: _ } = target.as_ref();
             self.partly.column(name, None);
-            self.indirection(indirection, false)?;
+            self.indirection(None, indirection, false)?;
             self.optional(val)?;
         }
         Ok(())

@@ -44,19 +44,13 @@ impl Walk<'_> {
     }
 
     fn join(&mut self, join: &JoinExpr) -> Verdict {
-        let JoinExpr {
-            jointype: _,
-            is_natural: _,
-            larg,
-            rarg,
-            using_clause,
-            join_using_alias,
-            quals,
-            alias,
-            rtindex: _,
-        } = join;
+        let JoinExpr { jointype: _, is_natural, larg, rarg, using_clause, join_using_alias, quals, alias, rtindex: _ } =
+            join;
         self.source(larg.as_deref().ok_or_else(unreadable)?)?;
         self.source(rarg.as_deref().ok_or_else(unreadable)?)?;
+        if *is_natural || !using_clause.is_empty() {
+            self.operator_named(None, "=", None)?;
+        }
         for column in strings(using_clause)? {
             self.partly.column(column, None);
         }

@@ -101,7 +101,7 @@ fn head(script: &mut Script, wish: &Wish) {
          \n\
          Run it connected to that database, as a superuser:\n\
          \n\
-           nlactl database grant-sql {database} ... | psql -X -d {dbname} -f -\n\
+         \x20 nlactl database grant-sql {database} ... | psql -X -d {dbname} -f -\n\
          \n\
          (The database's owner with CREATEROLE can run it as well; what then cannot be\n\
          done is reported as a warning.) It is one transaction: all of it happens or\n\
@@ -111,8 +111,8 @@ fn head(script: &mut Script, wish: &Wish) {
     if wish.from_public {
         script.more_remarks(
             "\n\
-             What is marked PUBLIC below takes a right from everybody who has it through\n\
-             PUBLIC, your applications included, because PostgreSQL cannot take it from one\n\
+             What is taken FROM PUBLIC below is lost to everybody who has it through PUBLIC,\n\
+             your applications included, because PostgreSQL cannot take such a right from one\n\
              role alone. Each comes with the statement that gives it back to one role.\n\
              --no-public leaves all of that out.",
         );
@@ -140,10 +140,10 @@ fn tail(script: &mut Script, wish: &Wish) {
     script.remarks(&format!(
         "Then give it a password that nobody has seen, and hand the same one to NLA:\n\
          \n\
-           \\password {}\n\
+         \x20 \\password {}\n\
          \n\
-           nlactl credential set {database} --username {reader}\n\
-           nlactl database test {database}",
+         \x20 nlactl credential set {database} --username {reader}\n\
+         \x20 nlactl database test {database}",
         remark(&identifier(&wish.reader)),
     ));
 }

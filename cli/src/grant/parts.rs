@@ -265,15 +265,16 @@ END",
          transaction: the writing half of large objects, and messages in the write-ahead\n\
          log. And on those of dblink, where it is installed, which open a connection of\n\
          their own that no transaction of ours bounds. Whoever needs one gets it back:\n\
-         GRANT EXECUTE ON FUNCTION ... TO somebody. A notice names each. Advisory locks,\n\
+         GRANT EXECUTE ON FUNCTION ... TO somebody. A notice names them. Advisory locks,\n\
          pg_cancel_backend() and their like stay PUBLIC's, because applications live on\n\
          them; for agents the guard refuses them.",
     );
     script.block(&format!(
         "DECLARE
-  function regprocedure;
+  function record;
+  lost text[];
 BEGIN
-  FOR function IN SELECT p.oid FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) acl
+  FOR function IN SELECT p.oid::regprocedure AS signature, p.proname FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) acl
     WHERE acl.grantee = 0 AND acl.privilege_type = 'EXECUTE'
       AND (p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN ({WRITERS})
         OR EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
@@ -281,12 +282,15 @@ BEGIN
             AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'dblink'))
   LOOP
     BEGIN
-      EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', function);
-      RAISE NOTICE 'PUBLIC has lost EXECUTE on %', function;
+      EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', function.signature);
+      lost := lost || function.proname::text;
     EXCEPTION WHEN insufficient_privilege THEN
-      RAISE WARNING 'PUBLIC keeps EXECUTE on %: only a superuser may revoke it', function;
+      RAISE WARNING 'PUBLIC keeps EXECUTE on %: only a superuser may revoke it', function.signature;
     END;
   END LOOP;
+  IF lost IS NOT NULL THEN
+    RAISE NOTICE 'PUBLIC has lost EXECUTE on %', (SELECT string_agg(DISTINCT name, ', ') FROM unnest(lost) name);
+  END IF;
 END",
     ));
 }

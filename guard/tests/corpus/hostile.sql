@@ -1473,3 +1473,29 @@ WITH RECURSIVE v(a) AS (SELECT 1 UNION ALL SELECT 2 FROM v) SEARCH DEPTH FIRST B
 -- refuse: guard.relation.sensitive
 -- rules: server=17
 SELECT 1 FROM pg_proc NATURAL JOIN JSON_TABLE('["guess"]', '$[*]' COLUMNS (prosrc text PATH '$')) v
+
+-- refuse: guard.function.refused
+SELECT domain_in('x', 'checked'::regtype::oid, -1)
+
+-- refuse: guard.function.refused
+SELECT array_in('{x}', 'checked'::regtype::oid, -1)
+
+-- refuse: guard.function.refused
+SELECT record_in('(x)', 'pair'::regtype::oid, -1)
+
+-- refuse: guard.function.refused
+SELECT range_in('[1,2]', 'span'::regtype::oid, -1)
+
+-- refuse: guard.function.refused
+SELECT multirange_in('{[1,2]}', 'spans'::regtype::oid, -1)
+
+-- refuse: guard.function.refused
+SELECT satisfies_hash_partition('t'::regclass, 2, 0, 1)
+
+-- refuse: guard.function.refused
+-- rules: server=16
+SELECT pg_input_is_valid('x', 'checked')
+
+-- refuse: guard.function.refused
+-- rules: server=16
+SELECT * FROM pg_input_error_info('x', 'checked')

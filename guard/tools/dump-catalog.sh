@@ -11,6 +11,7 @@ set -eu
 
 out=$1
 shift
+here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$out"
 if [ "$(id -u)" = 0 ]; then as="setpriv --reuid=nobody --regid=nogroup --clear-groups"; else as=""; fi
 
@@ -29,33 +30,8 @@ for bin in "$@"; do
     done
     major=$(psql -h "$work" -U postgres -d template1 -Atqc "select current_setting('server_version_num')::int / 10000")
 
-    # Functions that SQL cannot call (internal arguments, trigger functions,
-    # handlers) are left out: they stay unknown and are refused as such.
-    psql -h "$work" -U postgres -d template1 -AtqF '	' >"$out/functions-$major.tsv" <<'SQL'
-with callable as (
-select proname, provolatile, prokind
-from pg_proc
-where pronamespace = 'pg_catalog'::regnamespace
-  and not 'internal'::regtype = any (proargtypes::oid[])
-  and prorettype not in ('internal'::regtype, 'trigger'::regtype, 'event_trigger'::regtype, 'language_handler'::regtype,
-                         'fdw_handler'::regtype, 'index_am_handler'::regtype, 'tsm_handler'::regtype, 'table_am_handler'::regtype)
-union all
--- type names too: uuid('...') is a cast that is written as a call
-select typname, 'i', 't'
-from pg_type
-where typnamespace = 'pg_catalog'::regnamespace and typtype in ('b', 'r', 'm')
-  and typcategory not in ('A', 'Z') and typname !~ '^(_|pg_)')
-select proname,
-       string_agg(distinct provolatile::text, '' order by provolatile::text),
-       string_agg(distinct prokind::text, '' order by prokind::text)
-from callable
-group by proname
-order by proname collate "C";
-SQL
-    psql -h "$work" -U postgres -d template1 -Atq >"$out/operators-$major.txt" <<'SQL'
-select distinct oprname collate "C" from pg_operator
-where oprnamespace = 'pg_catalog'::regnamespace order by 1;
-SQL
+    psql -h "$work" -U postgres -d template1 -AtqF '	' -f "$here/functions.sql" >"$out/functions-$major.tsv"
+    psql -h "$work" -U postgres -d template1 -Atq -f "$here/operators.sql" >"$out/operators-$major.txt"
     kill $pid
     wait $pid 2>/dev/null || true
     rm -rf "$work"

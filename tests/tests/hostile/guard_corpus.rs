@@ -9,9 +9,8 @@ use nla_sandbox::{
     sample,
     system::{Sandbox, analyst, sample_database},
 };
+use nla_tests::traces::traces;
 use serde_json::json;
-use tokio_postgres::Client;
-
 use super::bench::{SOON, wanted};
 
 const HOSTILE: &str = include_str!("../../../guard/tests/corpus/hostile.sql");
@@ -58,91 +57,6 @@ const TARGETS: &str = "
     CREATE SEQUENCE s; CREATE MATERIALIZED VIEW mv AS SELECT count(*) FROM t;
     CREATE FUNCTION bump() RETURNS bigint LANGUAGE sql AS $$ SELECT nextval('shop.s') $$;
     SELECT lo_from_bytea(4711, 'large');";
-
-/// Everything that a statement could leave behind, as one row of text each.
-async fn traces(admin: &Client) -> Vec<(String, String)> {
-    let mut traces = Vec::new();
-    let mut note = async |what: String, sql: &str| {
-        let row = admin.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
-        traces.push((what, row.get::<_, Option<String>>(0).unwrap_or_default()));
-    };
-    let tables = admin
-        .query(
-            "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-             WHERE relkind IN ('r', 'm', 'p') AND nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY 1",
-            &[],
-        )
-        .await
-        .unwrap();
-    for table in tables.iter().map(|row| row.get::<_, String>(0)) {
-        let sql = format!("SELECT count(*) || ' ' || coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {table} t");
-        note(table, &sql).await;
-    }
-    let catalogs = [
-        ("pg_class", "oid, relname, relnamespace, relowner, relkind, relfilenode, relacl, reloptions, relrowsecurity"),
-        ("pg_proc", "oid, proname, proowner, prosrc, proacl, proconfig"),
-        ("pg_attribute", "attrelid, attname, atttypid, attisdropped, attacl"),
-        ("pg_authid", "t.*"),
-        ("pg_auth_members", "t.*"),
-        ("pg_db_role_setting", "t.*"),
-        ("pg_namespace", "t.*"),
-        ("pg_extension", "t.*"),
-        ("pg_trigger", "t.*"),
-        ("pg_event_trigger", "t.*"),
-        ("pg_rewrite", "oid, rulename, ev_class, ev_enabled"),
-        ("pg_policy", "oid, polname"),
-        ("pg_type", "oid, typname, typowner"),
-        ("pg_description", "t.*"),
-        ("pg_language", "t.*"),
-        ("pg_cast", "t.*"),
-        ("pg_foreign_server", "t.*"),
-        ("pg_publication", "t.*"),
-        ("pg_subscription", "oid, subname"),
-        ("pg_tablespace", "t.*"),
-        ("pg_default_acl", "t.*"),
-        ("pg_seclabel", "t.*"),
-        ("pg_largeobject", "t.*"),
-        ("pg_largeobject_metadata", "t.*"),
-        ("pg_replication_slots", "slot_name, active"),
-        ("pg_replication_origin", "t.*"),
-        ("pg_prepared_xacts", "gid"),
-        ("pg_file_settings", "t.*"),
-        ("pg_hba_file_rules", "t.*"),
-        ("pg_ls_dir('.') t(name)", "name"),
-        ("pg_ls_dir('pg_replslot') t(name)", "name"),
-    ];
-    for (catalog, columns) in catalogs {
-        let from = if catalog.contains('(') { catalog.to_owned() } else { format!("{catalog} t") };
-        let sql = format!(
-            "SELECT count(*) || ' ' || coalesce(sum(hashtextextended(ROW({columns})::text, 0)), 0) FROM {from}"
-        );
-        note(catalog.to_owned(), &sql).await;
-    }
-    let single = [
-        (
-            "databases",
-            "SELECT string_agg(datname || ' ' || coalesce(datacl::text, ''), ',' ORDER BY datname) FROM pg_database",
-        ),
-        (
-            "settings",
-            "SELECT md5(string_agg(name || '=' || coalesce(setting, ''), ',' ORDER BY name)) FROM pg_settings",
-        ),
-        (
-            "sequences",
-            "SELECT string_agg(schemaname || '.' || sequencename || ' ' || coalesce(last_value, 0), ',' ORDER BY 1) FROM pg_sequences",
-        ),
-        ("advisory locks", "SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory'"),
-        ("start of the server", "SELECT pg_postmaster_start_time()::text"),
-        ("load of the settings", "SELECT pg_conf_load_time()::text"),
-        ("in recovery, backup", "SELECT pg_is_in_recovery()::text"),
-        // Whoever writes takes a transaction id.
-        ("transactions that wrote", "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"),
-    ];
-    for (what, sql) in single {
-        note(what.to_owned(), sql).await;
-    }
-    traces
-}
 
 async fn verdict(client: &McpClient, sql: &str) -> (bool, serde_json::Value) {
     let call = client.call("query_database", json!({ "sql": sql }));
@@ -198,7 +112,7 @@ async fn nothing_hostile_gets_through_and_nothing_changes() {
         client.query("SELECT 1").await.unwrap();
     }
     admin.batch_execute("CHECKPOINT").await.unwrap();
-    let before = traces(&admin).await;
+    let before = traces(&admin).await.unwrap();
     let (mut wrong, mut refused, mut answered, mut missing) = (Vec::new(), 0, 0, 0);
     let hostile = cases(HOSTILE);
     let harmless = cases(HARMLESS);
@@ -224,7 +138,7 @@ async fn nothing_hostile_gets_through_and_nothing_changes() {
         }
         assert_eq!(client.query("SELECT 41 + 1").await.unwrap()["rows"], json!([[42]]));
     }
-    let after = traces(&admin).await;
+    let after = traces(&admin).await.unwrap();
     assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
     for (before, after) in before.iter().zip(&after) {
         assert_eq!(before, after);

@@ -17,6 +17,7 @@ Exit codes:
   4  there is no such object
   5  conflict: it exists, has changed meanwhile, or is in use
   6  the control plane cannot be reached
+  7  check: the guard refuses the statement
 
 Results go to stdout, messages to stderr. `nla-control-plane init` writes a first
 configuration folder; NLA_CONFIG_DIR or --config-dir points at it.

@@ -20,6 +20,7 @@ pub(crate) enum Exit {
     NotFound = 4,
     Conflict = 5,
     Unreachable = 6,
+    StatementRefused = 7,
 }
 
 /// A command that was not done as asked.
@@ -40,6 +41,9 @@ pub(crate) enum CliError {
     /// The answer was shown and says that a part of the work failed.
     #[error("{message}")]
     Incomplete { message: String, next: Option<String> },
+    /// The guard refuses the statement; the answer that was shown says why.
+    #[error("the statement is refused")]
+    StatementRefused,
 }
 
 impl CliError {
@@ -61,7 +65,7 @@ impl CliError {
                 *next = Some(text.into());
             }
             // What follows from an answer is decided by its kind.
-            Self::Answered { .. } | Self::Unreachable { .. } => {}
+            Self::Answered { .. } | Self::Unreachable { .. } | Self::StatementRefused => {}
         }
         self
     }
@@ -82,6 +86,7 @@ impl CliError {
             Self::Usage { .. } => Exit::Usage,
             Self::Local { .. } | Self::Incomplete { .. } => Exit::Failed,
             Self::Unreachable { .. } => Exit::Unreachable,
+            Self::StatementRefused => Exit::StatementRefused,
             Self::Answered { source, .. } => exit_of(source.kind),
         }
     }
@@ -90,6 +95,7 @@ impl CliError {
         match self {
             Self::Usage { next, .. } => next.clone().or_else(|| Some("see the command's --help".into())),
             Self::Local { next, .. } | Self::Incomplete { next, .. } => next.clone(),
+            Self::StatementRefused => None,
             Self::Answered { source, .. } => next_after(source.kind).map(Into::into),
             Self::Unreachable { url, source, .. } if source.kind == ErrorKind::TimedOut => Some(format!(
                 "a change may have been made at {url} all the same: look before you repeat it, or give it more time with --timeout"
@@ -172,8 +178,12 @@ pub(crate) fn message(error: &CliError) -> String {
     text
 }
 
-/// Writes the error to stderr; when even that fails, the exit code remains.
+/// Writes the error to stderr; when even that fails, the exit code remains. A
+/// refused statement is no error of the command: its answer has said all.
 pub(crate) fn report(error: &CliError) {
+    if matches!(error, CliError::StatementRefused) {
+        return;
+    }
     let _ = writeln!(std::io::stderr(), "{}", message(error));
 }
 
@@ -196,6 +206,7 @@ mod tests {
             (answered(ErrorKind::Internal), Exit::Failed),
             (answered(ErrorKind::Unavailable), Exit::Failed),
             (CliError::usage("no"), Exit::Usage),
+            (CliError::StatementRefused, Exit::StatementRefused),
             (CliError::local("no", std::io::Error::other("disk")), Exit::Failed),
             (CliError::from_status("do it", "u", &Status::unavailable("refused")), Exit::Unreachable),
             (CliError::from_status("do it", "u", &Status::deadline_exceeded("late")), Exit::Unreachable),

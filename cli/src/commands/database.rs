@@ -23,7 +23,7 @@ use crate::{
         Output,
         views::{
             List, Removed,
-            database::{Database, Probe},
+            database::{CatalogSql, Database, Probe},
         },
     },
     session::{MAX_MESSAGE_BYTES, Session},
@@ -74,6 +74,14 @@ Examples:
   nlactl database grant-sql shop --database-role nla_sales --table shop.orders --table shop.products
   nlactl database grant-sql shop --offline --dbname shop --no-public | psql -X -d shop -f -")]
     GrantSql(Box<grant_sql::GrantSqlArgs>),
+    /// Print SQL that reads what a database holds, for `check --catalog`
+    #[command(after_help = "\
+It changes nothing. Run it as the database role that NLA logs in as, because what
+exists and what a name means depend on it.
+
+Examples:
+  nlactl database catalog-sql | psql -XAtq -d shop -U nla_reader > shop.catalog.json")]
+    CatalogSql,
     /// Have the connected edges log in to a database
     #[command(after_help = "\
 Ends with 1 when an edge cannot.
@@ -162,6 +170,10 @@ impl DatabaseCommand {
             Self::Update(update) => update.run(globals, output).await,
             Self::Remove { name, confirm } => remove(globals, output, name, confirm).await,
             Self::GrantSql(args) => args.run(globals, output).await,
+            Self::CatalogSql => {
+                let sql = format!("BEGIN READ ONLY;\n{};\nROLLBACK;\n", nla_guard::catalog::FACTS_SQL.trim_end());
+                output.script(&sql, &CatalogSql { sql: &sql })
+            }
             Self::Test { name, edge } => test(&Session::open(globals)?, output, name, edge.as_ref()).await,
         }
     }

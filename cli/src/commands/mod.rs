@@ -3,6 +3,7 @@
 //! makes its calls and shows one result.
 
 mod audit;
+mod check;
 mod config;
 mod credential;
 mod database;
@@ -38,6 +39,17 @@ pub(crate) enum Command {
     /// Roles: what tokens may do
     #[command(subcommand)]
     Role(role::RoleCommand),
+    /// Ask the guard about a statement, without running it
+    #[command(after_help = "\
+The verdict is the one of an edge. Without --role the strictest rules hold, and no
+control plane is asked. Ends with 7 when the statement is refused.
+
+Examples:
+  nlactl check 'SELECT count(*) FROM shop.orders'
+  nlactl check --file report.sql --catalog shop.catalog.json --explain
+  nlactl check --role reporting --database shop 'SELECT shop.order_total(7)' -o json
+  nlactl check --allow-relation pg_catalog.pg_stat_activity 'SELECT state FROM pg_stat_activity'")]
+    Check(Box<check::Check>),
     /// Edges: where agents connect
     #[command(subcommand)]
     Edge(edge::EdgeCommand),
@@ -77,6 +89,7 @@ pub(crate) async fn run(command: &Command, globals: &Globals, output: &Output) -
         Command::Database(command) => command.run(globals, output).await,
         Command::Credential(command) => command.run(globals, output).await,
         Command::Role(command) => command.run(globals, output).await,
+        Command::Check(command) => command.run(globals, output).await,
         Command::Edge(command) => command.run(globals, output).await,
         Command::Operator(command) => command.run(globals, output).await,
         Command::Audit(command) => command.run(&session()?, output).await,

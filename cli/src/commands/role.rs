@@ -103,16 +103,16 @@ struct Settings {
     exceptions: Exceptions,
 }
 
-/// What the guard refuses otherwise. Each list replaces the role's.
+/// What the guard refuses otherwise.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Exceptions")]
-struct Exceptions {
+pub(super) struct Exceptions {
     /// A function that the guard refuses otherwise, as schema.name; repeat for more
     #[arg(long = "allow-function", value_name = "SCHEMA.NAME", value_parser = values::parse_qualified)]
-    functions: Vec<String>,
+    pub(super) functions: Vec<String>,
     /// A relation that the guard refuses otherwise, as schema.name; repeat for more
     #[arg(long = "allow-relation", value_name = "SCHEMA.NAME", value_parser = values::parse_qualified)]
-    relations: Vec<String>,
+    pub(super) relations: Vec<String>,
     /// An operator that the guard refuses otherwise, without its schema; repeat for more
     #[arg(
         long = "allow-operator",
@@ -120,10 +120,10 @@ struct Exceptions {
         allow_hyphen_values = true,
         value_parser = values::parse_operator
     )]
-    operators: Vec<String>,
+    pub(super) operators: Vec<String>,
     /// A setting that SHOW may tell beyond the harmless ones; repeat for more
     #[arg(long = "allow-setting", value_name = "NAME", value_parser = values::parse_setting)]
-    settings: Vec<String>,
+    pub(super) settings: Vec<String>,
 }
 
 impl Exceptions {
@@ -195,7 +195,7 @@ impl RoleCommand {
     }
 }
 
-async fn get(session: &Session, name: &RoleName) -> Result<v1::RoleView, CliError> {
+pub(super) async fn get(session: &Session, name: &RoleName) -> Result<v1::RoleView, CliError> {
     let request = v1::GetRoleRequest { name: name.to_string() };
     session
         .call(&format!("show role {name}"), request, async |channel, request| {

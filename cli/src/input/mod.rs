@@ -1,8 +1,15 @@
 //! What a person is asked for while a command runs: a yes before something is
-//! destroyed, and a password. Nothing is asked where nobody can answer.
+//! destroyed, and a password. Nothing is asked where nobody can answer. And the
+//! statement that `check` looks at.
 
 mod confirm;
 mod password;
 mod secret_file;
+mod statement;
 
-pub(crate) use self::{confirm::Confirm, password::PasswordSource, secret_file::SecretFile};
+pub(crate) use self::{
+    confirm::Confirm,
+    password::PasswordSource,
+    secret_file::SecretFile,
+    statement::{Source, read_file},
+};

@@ -5,6 +5,7 @@
 use std::fmt::Display;
 
 use comfy_table::{Attribute, Color, ColumnConstraint, ContentArrangement, presets};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::escape;
 
@@ -53,8 +54,16 @@ impl Cell {
 pub(crate) struct Table {
     header: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
-    /// Lines under the table, never wrapped.
-    footer: Vec<String>,
+    /// Lines under the table.
+    footer: Vec<Footer>,
+}
+
+#[derive(Debug)]
+enum Footer {
+    /// Never wrapped.
+    Line(String),
+    /// Wrapped between words.
+    Prose(String),
 }
 
 impl Table {
@@ -90,7 +99,14 @@ impl Table {
     /// Adds a line of its own under the table.
     #[must_use]
     pub(crate) fn line(mut self, text: impl Display) -> Self {
-        self.footer.push(escape(&text.to_string()).into_owned());
+        self.footer.push(Footer::Line(escape(&text.to_string()).into_owned()));
+        self
+    }
+
+    /// Adds sentences under the table, in lines that fit.
+    #[must_use]
+    pub(crate) fn prose(mut self, text: impl Display) -> Self {
+        self.footer.push(Footer::Prose(escape(&text.to_string()).into_owned()));
         self
     }
 
@@ -103,8 +119,11 @@ impl Table {
                 out.push('\n');
             });
         }
-        for line in &self.footer {
-            out.push_str(line);
+        for part in &self.footer {
+            match part {
+                Footer::Line(line) => out.push_str(line),
+                Footer::Prose(text) => out.push_str(&wrapped(text, width.into())),
+            }
             out.push('\n');
         }
         out
@@ -144,9 +163,42 @@ impl Table {
     }
 }
 
+/// The text in lines of at most that width, as far as its words let it.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut out = String::with_capacity(text.len() + text.len() / 40);
+    let mut column = 0;
+    for word in text.split(' ') {
+        let length = word.width();
+        if column > 0 && column + 1 + length > width {
+            out.push('\n');
+            column = 0;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prose_is_wrapped_between_words() {
+        let cases = [
+            ("one two three", 7, "one two\nthree"),
+            ("one two three", 80, "one two three"),
+            ("areallylongword x", 5, "areallylongword\nx"),
+            ("表表 表表", 6, "表表\n表表"),
+            ("", 5, ""),
+        ];
+        for (text, width, expected) in cases {
+            assert_eq!(wrapped(text, width), expected);
+        }
+    }
 
     fn table(purpose: &str) -> Table {
         Table::list(["ID", "PURPOSE", "STATUS"]).row([

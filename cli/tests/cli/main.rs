@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod awkward;
+mod check;
 mod control_plane;
 mod flow;
 mod local;

@@ -10,7 +10,7 @@ use std::{path::Path, process::Stdio};
 
 use nla_domain::secret::Secret;
 use nla_sandbox::{sample, system::Sandbox};
-use tokio_postgres::{Client, error::SqlState};
+use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
 
 /// Runs `nlactl`, which must end well, and gives its stdout.
 async fn nlactl(config_dir: &Path, words: &[&str]) -> String {
@@ -100,6 +100,24 @@ async fn the_role_reads_and_the_server_keeps_it_from_the_rest() {
         ],
     )
     .await;
+
+    // What it sees is what `check` judges by.
+    let catalog = nlactl(dir, &["database", "catalog-sql"]).await;
+    let rows = reader.simple_query(&catalog).await.unwrap();
+    let rows: Vec<_> = rows
+        .iter()
+        .filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        })
+        .collect();
+    let file = sandbox.folder().join("shop.catalog.json");
+    std::fs::write(&file, rows.concat()).unwrap();
+    let check = ["check", "-o", "json", "--catalog", file.to_str().unwrap(), "SELECT n FROM shop.later"];
+    let verdict: serde_json::Value = serde_json::from_str(&nlactl(dir, &check).await).unwrap();
+    assert_eq!(verdict["verdict"], "allowed", "{verdict:#}");
+    assert!(verdict["basis"]["catalog"]["relations"].as_u64().unwrap() > 20, "{verdict:#}");
+    assert!(verdict["basis"]["server_major"].as_u64().unwrap() >= 14, "{verdict:#}");
 
     // The edge logs in with it and finds nothing to warn about.
     sandbox.admin.set_credential("shop", READER, &password).await.unwrap();

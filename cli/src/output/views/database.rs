@@ -116,6 +116,12 @@ pub(crate) struct GrantSql {
     pub(crate) sql: String,
 }
 
+/// SQL that reads what a database holds.
+#[derive(Debug, Serialize)]
+pub(crate) struct CatalogSql<'a> {
+    pub(crate) sql: &'a str,
+}
+
 /// How NLA logs in to a database, without the password.
 #[derive(Debug, Serialize)]
 pub(crate) struct Credential {

@@ -7,6 +7,7 @@ use tokio_postgres::error::{DbError, ErrorPosition};
 
 use super::{
     connect::ConnectError,
+    inspect::look::LookError,
     sqlstate::{self, Class},
 };
 
@@ -16,6 +17,9 @@ pub enum PgError {
     /// No connection to the database.
     #[error("the database cannot be used at the moment: {0}")]
     Unavailable(ConnectError),
+    /// Without knowing what it holds, no statement can be judged.
+    #[error("the database cannot be used at the moment: what it holds could not be read: {0}")]
+    Catalog(LookError),
     /// All of the token's connections are busy.
     #[error(
         "all connections of this token to the database are busy; try again in a moment, or run fewer calls at once"
@@ -83,6 +87,11 @@ impl StatementError {
             _ => None,
         };
         Self { sqlstate: code.to_owned(), message, hint, position, class }
+    }
+
+    /// Whether PostgreSQL did not find something that the statement names.
+    pub fn is_undefined(&self) -> bool {
+        sqlstate::is_undefined(&self.sqlstate)
     }
 
     /// The reason that callers see.

@@ -1,5 +1,6 @@
-//! PostgreSQL as the edge sees it: TLS as libpq means it, a pool for each token
-//! and database, statements that only read, and values that stay exact.
+//! PostgreSQL as the edge sees it: TLS as libpq means it, what each database
+//! holds and its role may do, a pool for each token and database, statements
+//! that only read, and values that stay exact.
 //! `pipeline` calls it and nobody else does. A statement goes
 //! `pool` -> [`Lease`] -> `execute` -> a [`Sink`].
 //! Invariant: a connection whose state is not proven is discarded, and what ran
@@ -8,6 +9,7 @@
 mod connect;
 mod error;
 mod execute;
+mod inspect;
 mod json;
 mod meter;
 mod pool;
@@ -21,6 +23,11 @@ pub use self::{
     connect::{ConnectCause, ConnectError, ConnectStage, Connected, ConnectionSettings, Target},
     error::{PgError, StatementError},
     execute::{Executed, Lease, Limits, OwnSql, Statement},
+    inspect::{
+        Inspected, Inspector, InspectorSettings, Report,
+        look::LookError,
+        rights::{Finding, Right, refused, summary},
+    },
     pool::{PoolSettings, Pools},
     probe::Probe,
     rows::{Cells, Column, Cut, RowSet, Sink},

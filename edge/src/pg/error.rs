@@ -3,12 +3,11 @@
 //! Invariant: no host, user name, file or other session's data is in a text.
 
 use nla_domain::error::ErrorKind;
-use tokio_postgres::error::{DbError, ErrorPosition};
 
 use super::{
-    connect::ConnectError,
-    inspect::look::LookError,
+    connect_error::{ConnectCause, ConnectError, ConnectStage},
     sqlstate::{self, Class},
+    wire::Reported,
 };
 
 /// Why a statement has no rows.
@@ -17,9 +16,6 @@ pub enum PgError {
     /// No connection to the database.
     #[error("the database cannot be used at the moment: {0}")]
     Unavailable(ConnectError),
-    /// Without knowing what it holds, no statement can be judged.
-    #[error("the database cannot be used at the moment: what it holds could not be read: {0}")]
-    Catalog(LookError),
     /// All of the token's connections are busy.
     #[error(
         "all connections of this token to the database are busy; try again in a moment, or run fewer calls at once"
@@ -66,32 +62,20 @@ pub struct StatementError {
 const LONGEST_TEXT_CHARS: usize = 1_000;
 
 impl StatementError {
-    /// `offset_chars` is the length of what was put before the statement.
-    pub(crate) fn read(error: &DbError, offset_chars: usize) -> Self {
-        let code = error.code().code();
-        let class = sqlstate::class(code);
+    pub(crate) fn read(reported: &Reported) -> Self {
+        let class = sqlstate::class(&reported.code);
         let clip = |text: &str| text.chars().take(LONGEST_TEXT_CHARS).collect::<String>();
         let (message, hint) = match class {
-            Class::Statement if code == sqlstate::LOCK_NOT_AVAILABLE => {
+            Class::Statement if reported.code == sqlstate::LOCK_NOT_AVAILABLE => {
                 ("a relation of the statement is locked, perhaps by a change to it; try again later".to_owned(), None)
             }
-            Class::Statement => (clip(error.message()), error.hint().map(clip)),
+            Class::Statement => (clip(&reported.message), reported.hint.as_deref().map(clip)),
             Class::Resources => ("the database server has no resources left for this statement".to_owned(), None),
             Class::Connection => ("the database server ended the connection".to_owned(), None),
             Class::Server => ("the database server failed; its log has the details".to_owned(), None),
         };
-        let position = match error.position() {
-            Some(ErrorPosition::Original(at)) if class == Class::Statement => {
-                usize::try_from(*at).ok().and_then(|at| at.checked_sub(offset_chars)).filter(|at| *at > 0)
-            }
-            _ => None,
-        };
-        Self { sqlstate: code.to_owned(), message, hint, position, class }
-    }
-
-    /// Whether PostgreSQL did not find something that the statement names.
-    pub fn is_undefined(&self) -> bool {
-        sqlstate::is_undefined(&self.sqlstate)
+        let position = reported.position.filter(|at| *at > 0 && class == Class::Statement);
+        Self { sqlstate: reported.code.clone(), message, hint, position, class }
     }
 
     /// The reason that callers see.
@@ -106,11 +90,14 @@ impl StatementError {
 }
 
 impl PgError {
-    /// Reads an error of a running connection.
-    pub(crate) fn of_statement(error: &tokio_postgres::Error, offset_chars: usize) -> Self {
-        match error.as_db_error() {
-            Some(reported) => Self::Statement(StatementError::read(reported, offset_chars)),
-            None => Self::Lost,
+    /// An error before the statement: nothing of it is the caller's.
+    pub(crate) fn of_begin(reported: &Reported) -> Self {
+        match sqlstate::class(&reported.code) {
+            Class::Connection => Self::Lost,
+            Class::Statement | Class::Resources | Class::Server => {
+                let cause = ConnectCause::Settings(reported.code.clone());
+                Self::Unavailable(ConnectError::new(ConnectStage::Query, cause))
+            }
         }
     }
 }

@@ -1,35 +1,32 @@
 //! One statement on one connection, in a transaction that can only read and is
 //! always rolled back. `pipeline` calls [`Lease::run`] with what the guard has
-//! checked. Two round trips: BEGIN with its settings beside the server's own
-//! parse of the statement, then cursor, rows and ROLLBACK.
+//! checked. One round trip: BEGIN, its settings, the statement and ROLLBACK are
+//! one write with one Sync.
 //!
-//! Invariants: the statement is sent only after BEGIN READ ONLY and every
-//! setting have succeeded; a lease that is dropped at any other point than a
-//! proven ROLLBACK (deadline, client gone, revocation, byte limit, panic) cancels
-//! the statement on the server and discards the connection.
+//! Invariants: the server runs the statement only after BEGIN READ ONLY and every
+//! setting have succeeded, and sees one statement, because the extended protocol
+//! takes no more; a lease that is dropped at any other point than a proven
+//! ROLLBACK (deadline, client gone, revocation, byte limit, panic) cancels the
+//! statement on the server and discards the connection.
 
-use std::{fmt::Write as _, pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use deadpool::managed::Object;
-use futures_util::StreamExt;
-use nla_guard::{CheckedSql, StatementKind};
+use nla_guard::CheckedSql;
+use postgres_protocol::message::backend as tag;
 use tokio::time::{Instant, timeout};
-use tokio_postgres::SimpleQueryMessage;
 
 use super::{
-    connect::{Connected, Target},
-    error::PgError,
+    connect::{Opened, Target},
+    error::{PgError, StatementError},
+    own_sql::OwnSql,
     pool::Maker,
     rows::{self, Cut, Sink},
+    settings::{self, GRACE},
     sqlstate,
+    wire::{self, Reported, Row, Session, Settled, WireError},
 };
 
-/// The server's own timeout should speak first; this much later the edge stops
-/// waiting for it.
-const GRACE: Duration = Duration::from_secs(2);
-/// A reader that waits for a lock this long waits for a migration, and queues
-/// others behind it.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// A ROLLBACK has nothing to wait for.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Waits between cancel requests: a lost one is repeated soon, a server that is
@@ -42,11 +39,12 @@ const STOP_PATIENCE: [Duration; 6] = [
     Duration::from_secs(5),
     Duration::from_secs(10),
 ];
-/// PostgreSQL cuts `application_name` there (NAMEDATALEN - 1).
-const MAX_APPLICATION_NAME: usize = 63;
 /// Rows of few bytes cost more on the wire than in JSON, three times at most.
 const WIRE_FACTOR: u64 = 3;
 const WIRE_EXTRA_BYTES: u64 = 1 << 20;
+/// Beside its values, which are never shorter in JSON, a row has a length of
+/// four bytes for each of 1,664 columns at most.
+const ROW_EXTRA_BYTES: u64 = 8 << 10;
 
 /// Bounds of one statement.
 #[derive(Debug, Clone)]
@@ -59,50 +57,6 @@ pub struct Limits {
     pub statement_timeout: Duration,
     /// Shown in `pg_stat_activity` while the statement runs.
     pub application_name: String,
-}
-
-/// A statement of the edge's own: constant SQL with `$1` to `$9` in it, which
-/// are replaced by quoted literals.
-#[derive(Debug, Clone)]
-pub struct OwnSql(String);
-
-impl OwnSql {
-    /// Fills in the arguments.
-    pub fn new(sql: &'static str, arguments: &[&str]) -> Self {
-        let mut text = String::with_capacity(sql.len());
-        let mut rest = sql;
-        while let Some(at) = rest.find('$') {
-            text.push_str(&rest[..at]);
-            let number = rest[at + 1..].chars().next().and_then(|digit| digit.to_digit(10));
-            let argument = number.and_then(|n| arguments.get(usize::try_from(n).ok()?.checked_sub(1)?));
-            match argument {
-                Some(argument) => {
-                    push_literal(&mut text, argument);
-                    rest = &rest[at + 2..];
-                }
-                None => {
-                    text.push('$');
-                    rest = &rest[at + 1..];
-                }
-            }
-        }
-        text.push_str(rest);
-        Self(text)
-    }
-}
-
-/// A literal that reads the same whatever `standard_conforming_strings` says:
-/// the settings of a transaction are sent before that one is known to be on.
-fn push_literal(out: &mut String, value: &str) {
-    let quoted = value.replace('\0', "").replace('\'', "''");
-    if quoted.contains('\\') {
-        out.push_str(" E'");
-        out.push_str(&quoted.replace('\\', "\\\\"));
-    } else {
-        out.push('\'');
-        out.push_str(&quoted);
-    }
-    out.push('\'');
 }
 
 /// What may be run.
@@ -118,15 +72,23 @@ impl<'a> Statement<'a> {
     fn sql(self) -> &'a str {
         match self {
             Self::Checked(checked) => checked.sql(),
-            Self::Own(own) => &own.0,
+            Self::Own(own) => own.sql(),
         }
     }
 
-    /// EXPLAIN and SHOW cannot stand in a cursor.
-    fn has_cursor(self) -> bool {
+    /// The path that the guard's verdict rests on.
+    fn search_path(self) -> Option<&'a str> {
         match self {
-            Self::Checked(checked) => checked.kind() == StatementKind::Rows,
-            Self::Own(_) => true,
+            Self::Checked(checked) => checked.search_path(),
+            Self::Own(_) => None,
+        }
+    }
+
+    /// The name of a type of the database's own.
+    fn type_name(self, oid: u32) -> Option<String> {
+        match self {
+            Self::Checked(checked) => checked.catalog()?.type_name(oid),
+            Self::Own(_) => None,
         }
     }
 }
@@ -138,6 +100,27 @@ pub struct Executed {
     pub duration: Duration,
     /// Why not all rows were read.
     pub cut: Option<Cut>,
+}
+
+/// What the server answers next. It answers in the order in which it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Begin,
+    Settings,
+    Statement,
+    Rollback,
+    Done,
+}
+
+impl Step {
+    fn next(self) -> Self {
+        match self {
+            Self::Begin => Self::Settings,
+            Self::Settings => Self::Statement,
+            Self::Statement => Self::Rollback,
+            Self::Rollback | Self::Done => Self::Done,
+        }
+    }
 }
 
 /// A connection for one statement.
@@ -156,11 +139,11 @@ impl Lease {
 
     /// The server's major version.
     pub fn server_major(&self) -> u16 {
-        self.connected().server_major
+        self.connection.as_deref().expect("only drop takes the connection").server_major
     }
 
-    fn connected(&self) -> &Connected {
-        self.connection.as_deref().expect("only drop takes the connection")
+    fn opened(&mut self) -> &mut Opened {
+        self.connection.as_deref_mut().expect("only drop takes the connection")
     }
 
     /// Runs the statement and hands its rows to `sink`. Dropping the future
@@ -200,55 +183,92 @@ impl Lease {
         limits: &Limits,
         sink: &mut S,
     ) -> Result<Option<Cut>, PgError> {
-        let connected = self.connected();
-        let client = &connected.client;
-        let wire_bytes = limits.max_bytes.saturating_mul(WIRE_FACTOR).saturating_add(WIRE_EXTRA_BYTES);
-        connected.meter.allow(wire_bytes);
+        let Opened { session, search_path, .. } = self.opened();
+        let search_path = statement.search_path().unwrap_or(search_path);
+        // The guard lets no NUL through, and nothing was sent yet.
+        let call = settings::call(statement.sql(), limits, search_path).map_err(|_| PgError::Lost)?;
+        let longest_row = usize::try_from(limits.max_bytes.saturating_add(ROW_EXTRA_BYTES)).unwrap_or(usize::MAX);
+        session.allow(limits.max_bytes.saturating_mul(WIRE_FACTOR).saturating_add(WIRE_EXTRA_BYTES), longest_row);
+        session.send(call).await.map_err(|_| PgError::Lost)?;
 
-        // Both are on their way before either is answered. Parsing runs nothing,
-        // so it may follow a BEGIN that fails; it also proves that the server
-        // sees one statement, because the extended protocol takes no more.
-        let begin = begin(limits, &connected.search_path);
-        let (begun, prepared) = tokio::join!(client.batch_execute(&begin), client.prepare(statement.sql()));
-        begun.map_err(|error| match PgError::of_statement(&error, 0) {
-            // Nothing of it is the caller's.
-            PgError::Statement(_) => PgError::Lost,
-            other => other,
-        })?;
-        let prepared = prepared.map_err(|error| PgError::of_statement(&error, 0))?;
-        sink.begin(rows::columns(&prepared));
-        // Closed on the server here, still inside of the transaction, so that a
-        // transaction pooler in between closes it where it was made.
-        drop(prepared);
-
-        let (before, batch) = batch(statement, limits.max_rows);
-        let stream = client.simple_query_raw(&batch).await.map_err(|error| PgError::of_statement(&error, before))?;
-        let mut stream = pin!(stream);
+        let mut step = Step::Begin;
+        let mut columns = 0;
         let mut cut = None;
-        while let Some(message) = stream.next().await {
-            match message {
-                Ok(SimpleQueryMessage::Row(row)) if cut.is_none() => {
+        let mut failed: Option<PgError> = None;
+        let mut reads = true;
+        loop {
+            let (kind, body) = match session.receive().await {
+                Ok(message) => message,
+                Err(error) => {
+                    return match (failed, error) {
+                        // A long message of an error, or the end of a fatal one.
+                        (Some(failed), _) => Err(failed),
+                        (None, WireError::TooLarge) if step == Step::Statement => Ok(Some(Cut::Bytes)),
+                        (None, _) => Err(PgError::Lost),
+                    };
+                }
+            };
+            match (kind, step) {
+                (tag::PARSE_COMPLETE_TAG | tag::BIND_COMPLETE_TAG | tag::PARAMETER_DESCRIPTION_TAG, _) => {}
+                (tag::DATA_ROW_TAG, Step::Settings) => {}
+                (tag::ROW_DESCRIPTION_TAG, Step::Statement) => {
+                    let fields = wire::fields(body).map_err(|_| PgError::Lost)?;
+                    columns = fields.len();
+                    sink.begin(rows::columns(fields, |oid| statement.type_name(oid)));
+                }
+                (tag::NO_DATA_TAG, Step::Statement) => sink.begin(Vec::new()),
+                // What comes after the last row that was asked for.
+                (tag::DATA_ROW_TAG, Step::Statement) if cut.is_some() => {}
+                (tag::DATA_ROW_TAG, Step::Statement) => {
+                    let row = Row::read(body).ok().filter(|row| row.len() == columns).ok_or(PgError::Lost)?;
                     cut = sink.row(&row)?;
                     // The row limit ends with the server's own last row, one
                     // further on; the byte limit may be far from the end.
-                    if cut == Some(Cut::Bytes) || (cut.is_some() && !statement.has_cursor()) {
+                    if cut == Some(Cut::Bytes) {
                         return Ok(cut);
                     }
                 }
-                Ok(_) => {}
-                Err(_) if connected.meter.is_exhausted() => return Ok(Some(Cut::Bytes)),
-                Err(error) => return Err(PgError::of_statement(&error, before)),
+                (tag::COMMAND_COMPLETE_TAG, _) => {
+                    reads &= step != Step::Statement || is_reading(body);
+                    step = step.next();
+                }
+                (tag::PORTAL_SUSPENDED_TAG, Step::Statement) => step = step.next(),
+                (tag::ERROR_RESPONSE_TAG, _) => {
+                    let reported = Reported::read(body);
+                    failed = Some(match step {
+                        Step::Begin | Step::Settings => PgError::of_begin(&reported),
+                        _ => PgError::Statement(StatementError::read(&reported)),
+                    });
+                }
+                (tag::READY_FOR_QUERY_TAG, _) => {
+                    let idle = body == b"I";
+                    session.rest();
+                    return match failed {
+                        Some(failed) => Err(failed),
+                        None if step == Step::Done && reads => {
+                            self.clean = idle;
+                            Ok(cut)
+                        }
+                        // What was not a reading statement was rolled back; what
+                        // a ROLLBACK leaves goes with the connection.
+                        None => Err(PgError::Lost),
+                    };
+                }
+                _ => return Err(PgError::Lost),
             }
         }
-        self.clean = true;
-        Ok(cut)
     }
 
-    /// Ends the aborted transaction; the connection is clean only if the server
+    /// Ends the failed transaction; the connection is clean only if the server
     /// confirms it.
     async fn roll_back(&mut self) {
-        let confirmed = timeout(ROLLBACK_TIMEOUT, self.connected().client.batch_execute("ROLLBACK")).await;
-        self.clean = matches!(confirmed, Ok(Ok(())));
+        let session = &mut self.opened().session;
+        if !session.is_answered() {
+            return;
+        }
+        let confirmed = timeout(ROLLBACK_TIMEOUT, session.simple("ROLLBACK")).await;
+        session.rest();
+        self.clean = matches!(confirmed, Ok(Ok(Ok(answer))) if answer.idle);
     }
 }
 
@@ -258,103 +278,37 @@ impl Drop for Lease {
         if self.clean {
             return;
         }
-        let connected = Object::take(object);
+        let session = Object::take(object).session;
         let target = Arc::clone(&self.target);
         // Without a runtime the process is ending, and its sockets with it.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { stop(&target, connected).await });
+            runtime.spawn(async move { stop(&target, session).await });
         }
     }
+}
+
+/// Whether a statement's own name for itself is that of one which reads. The
+/// guard lets no other through.
+fn is_reading(command: &[u8]) -> bool {
+    [&b"SELECT "[..], b"EXPLAIN\0", b"SHOW\0"].iter().any(|name| command.starts_with(name))
 }
 
 /// Cancels what runs until the server is proven idle, then hangs up. One request
 /// is not enough: it is lost when it overtakes the statement on its way to the
 /// server, and a server does not notice that its client has hung up.
-async fn stop(target: &Target, connected: Connected) {
-    let mut idle = pin!(connected.client.batch_execute("ROLLBACK"));
+async fn stop(target: &Target, mut session: Session) {
     for patience in STOP_PATIENCE {
-        target.cancel(&connected.cancel).await;
-        // Any answer will do, an error as well: it is the answer to what was
-        // sent last.
-        if timeout(patience, idle.as_mut()).await.is_ok() {
-            return;
+        let heard = match session.key() {
+            Some(key) => target.cancel(key).await,
+            None => false,
+        };
+        match timeout(patience, session.settle()).await {
+            Ok(Settled::Ended) => return,
+            // It sent rows, so that the request has not overtaken anything, and
+            // it cannot act on it while it waits for a reader.
+            Ok(Settled::Talking) if heard => return,
+            Ok(Settled::Talking) | Err(_) => {}
         }
     }
     tracing::warn!(database = %target.database.name, "a statement did not stop when cancelled; its time limit will end it");
-}
-
-/// BEGIN and all that a statement rests on. Set in each transaction, because
-/// the role's own settings must not change an answer and a transaction pooler
-/// may hand out another session each time. The SELECT also takes the snapshot,
-/// after which PostgreSQL lets nobody make the transaction writable.
-fn begin(limits: &Limits, search_path: &str) -> String {
-    let milliseconds = |duration: Duration| duration.as_millis().max(1).to_string();
-    let name: String =
-        limits.application_name.chars().filter(char::is_ascii_graphic).take(MAX_APPLICATION_NAME).collect();
-    let settings = [
-        ("statement_timeout", milliseconds(limits.statement_timeout)),
-        ("lock_timeout", milliseconds(LOCK_TIMEOUT.min(limits.statement_timeout))),
-        ("idle_in_transaction_session_timeout", milliseconds(limits.statement_timeout + GRACE)),
-        ("application_name", name),
-        ("search_path", search_path.to_owned()),
-        ("standard_conforming_strings", "on".to_owned()),
-        ("client_encoding", "UTF8".to_owned()),
-        ("datestyle", "ISO, MDY".to_owned()),
-        ("intervalstyle", "postgres".to_owned()),
-        ("extra_float_digits", "1".to_owned()),
-        ("bytea_output", "hex".to_owned()),
-        ("xmlbinary", "base64".to_owned()),
-        ("timezone", "UTC".to_owned()),
-        // The whole answer is read: a plan that is quick to its first row only
-        // would be the wrong one.
-        ("cursor_tuple_fraction", "1".to_owned()),
-    ];
-    let mut sql = String::from("BEGIN READ ONLY; SELECT ");
-    for (at, (setting, value)) in settings.iter().enumerate() {
-        let comma = if at > 0 { ", " } else { "" };
-        let _ = write!(sql, "{comma}pg_catalog.set_config('{setting}', ");
-        push_literal(&mut sql, value);
-        sql.push_str(", true)");
-    }
-    sql
-}
-
-/// The statement with its cursor and ROLLBACK, and the number of characters
-/// before it. A simple batch stops at its first error.
-fn batch(statement: Statement<'_>, max_rows: u32) -> (usize, String) {
-    const DECLARE: &str = "DECLARE nla NO SCROLL CURSOR FOR ";
-    let sql = statement.sql();
-    if statement.has_cursor() {
-        let rows = u64::from(max_rows) + 1;
-        (DECLARE.len(), format!("{DECLARE}{sql}\n;FETCH FORWARD {rows} FROM nla;ROLLBACK"))
-    } else {
-        (0, format!("{sql}\n;ROLLBACK"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn own_statements_quote_their_arguments() {
-        let own = OwnSql::new("SELECT $1, $2, '$9', $$", &["it's", "$1"]);
-        assert_eq!(own.0, "SELECT 'it''s', '$1', '$9', $$");
-        assert_eq!(OwnSql::new("SELECT $1", &["\\'; x"]).0, "SELECT  E'\\\\''; x'");
-    }
-
-    #[test]
-    fn a_hostile_application_name_stays_inside_its_literal() {
-        let limits = Limits {
-            max_rows: 1,
-            max_bytes: 1,
-            statement_timeout: Duration::from_millis(1_500),
-            application_name: format!("a'b\n{}", "x".repeat(100)),
-        };
-        let sql = begin(&limits, "pg_catalog, \"$user\", public, pg_temp");
-        assert!(sql.starts_with("BEGIN READ ONLY; "), "{sql}");
-        assert!(sql.contains("'statement_timeout', '1500'"), "{sql}");
-        assert!(sql.contains("'application_name', 'a''bx"), "{sql}");
-        assert!(!sql.contains(&"x".repeat(64)), "{sql}");
-    }
 }

@@ -1,7 +1,7 @@
 //! A socket that stops after a number of bytes. `connect` puts it under
 //! tokio-postgres, which collects a whole message before it hands it on.
-//! Invariant: however large a value is, a connection buffers no more of it than
-//! its request was allowed to read.
+//! Invariant: however large a value is, such a connection buffers no more of it
+//! than it was allowed to read. Sessions bound their messages themselves.
 
 use std::{
     io,
@@ -14,6 +14,8 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::socket::Socket;
 
 /// What a connection may still read. Shared by the socket and its user.
 #[derive(Debug)]
@@ -44,10 +46,6 @@ impl Meter {
         self.left.store(left.saturating_sub(bytes), Ordering::Release);
     }
 }
-
-/// TCP or Unix, whichever the endpoint is.
-pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
 /// The socket under the meter.
 pub(crate) struct Metered {

@@ -20,7 +20,8 @@ use nla_domain::{
 };
 
 use super::{
-    connect::{ConnectCause, ConnectError, ConnectStage, Connected, ConnectionSettings, Target},
+    connect::{ConnectionSettings, Opened, Target},
+    connect_error::{ConnectCause, ConnectError, ConnectStage},
     error::PgError,
     execute::Lease,
 };
@@ -43,20 +44,17 @@ pub(crate) struct Maker {
 }
 
 impl managed::Manager for Maker {
-    type Type = Connected;
+    type Type = Opened;
     type Error = ConnectError;
 
-    async fn create(&self) -> Result<Connected, ConnectError> {
-        self.target.connect().await
+    async fn create(&self) -> Result<Opened, ConnectError> {
+        self.target.session().await
     }
 
     /// Only connections that were proven clean come back, so that it is enough
-    /// to see whether the server has hung up meanwhile.
-    async fn recycle(&self, connected: &mut Connected, _: &Metrics) -> RecycleResult<ConnectError> {
-        if connected.client.is_closed() {
-            return Err(RecycleError::message("closed by the server"));
-        }
-        Ok(())
+    /// to see whether the server has hung up meanwhile, or is about to.
+    async fn recycle(&self, opened: &mut Opened, _: &Metrics) -> RecycleResult<ConnectError> {
+        if opened.session.is_quiet().await { Ok(()) } else { Err(RecycleError::message("closed by the server")) }
     }
 }
 
@@ -183,7 +181,7 @@ impl Pools {
     pub(crate) fn close_idle(&self) {
         let idle = self.settings.idle_timeout;
         lock(&self.pools).retain(|_, pool| {
-            // Dropped under the lock: that only ends the connection's task.
+            // Dropped under the lock: that only closes the socket.
             pool.retain(|_, metrics| metrics.last_used() < idle);
             let status = pool.status();
             status.size > 0 || status.waiting > 0

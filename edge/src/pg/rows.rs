@@ -4,11 +4,12 @@
 //! Invariant: a sink holds no more than its limits, and an answer that was cut
 //! says at what.
 
-use tokio_postgres::{SimpleQueryRow, Statement as Prepared};
+use tokio_postgres::types::{Kind, Type};
 
 use super::{
     error::PgError,
     json::{self, Shape},
+    wire::{Field, Row},
 };
 
 /// A column of an answer.
@@ -48,30 +49,33 @@ pub trait Sink: Send {
     ///
     /// # Errors
     /// When a value cannot be read as text.
-    fn row(&mut self, row: &SimpleQueryRow) -> Result<Option<Cut>, PgError>;
+    fn row(&mut self, row: &Row<'_>) -> Result<Option<Cut>, PgError>;
 }
 
-/// The columns of a prepared statement.
-pub(crate) fn columns(prepared: &Prepared) -> Vec<Column> {
-    let column = |column: &tokio_postgres::Column| Column {
-        name: column.name().to_owned(),
-        type_name: type_name(column.type_()),
-        shape: Shape::of(column.type_()),
+/// The columns of an answer. PostgreSQL describes a type by its number; `named`
+/// knows the numbers of the database's own types.
+pub(crate) fn columns(fields: Vec<Field>, named: impl Fn(u32) -> Option<String>) -> Vec<Column> {
+    let column = |field: Field| {
+        let built_in = Type::from_oid(field.type_oid);
+        let type_name = match &built_in {
+            Some(kind) => type_name(kind),
+            None => named(field.type_oid).unwrap_or_else(|| format!("unknown (OID {})", field.type_oid)),
+        };
+        Column { name: field.name, type_name, shape: built_in.as_ref().map_or(Shape::Text, Shape::of) }
     };
-    prepared.columns().iter().map(column).collect()
+    fields.into_iter().map(column).collect()
 }
 
-fn type_name(kind: &tokio_postgres::types::Type) -> String {
-    use tokio_postgres::types::Kind;
+fn type_name(kind: &Type) -> String {
     match kind.kind() {
         Kind::Array(element) => format!("{}[]", type_name(element)),
-        _ if matches!(kind.schema(), "pg_catalog" | "public") => kind.name().to_owned(),
-        _ => format!("{}.{}", kind.schema(), kind.name()),
+        _ => kind.name().to_owned(),
     }
 }
 
-fn value<'a>(row: &'a SimpleQueryRow, at: usize, name: &str) -> Result<Option<&'a str>, PgError> {
-    row.try_get(at).map_err(|_| PgError::NotUtf8 { column: at + 1, name: name.to_owned() })
+fn text<'a>(value: Option<&'a [u8]>, at: usize, name: &str) -> Result<Option<&'a str>, PgError> {
+    let text = value.map(str::from_utf8).transpose();
+    text.map_err(|_| PgError::NotUtf8 { column: at + 1, name: name.to_owned() })
 }
 
 /// The rows of an answer: as JSON and as text.
@@ -155,7 +159,7 @@ impl Sink for RowSet {
         self.columns = columns;
     }
 
-    fn row(&mut self, row: &SimpleQueryRow) -> Result<Option<Cut>, PgError> {
+    fn row(&mut self, row: &Row<'_>) -> Result<Option<Cut>, PgError> {
         // The server was asked for one row more than the limit, to know
         // whether there is one.
         if self.rows >= self.max_rows {
@@ -168,8 +172,8 @@ impl Sink for RowSet {
         }
         self.json.push(b'[');
         let mut value_bytes = 0;
-        for (at, column) in self.columns.iter().enumerate() {
-            let value = value(row, at, &column.name)?;
+        for (at, (column, value)) in self.columns.iter().zip(row.values()).enumerate() {
+            let value = text(value, at, &column.name)?;
             if at > 0 {
                 self.json.push(b',');
                 self.text.push('\t');
@@ -231,10 +235,10 @@ impl Sink for Cells {
         self.names = columns.into_iter().map(|column| column.name).collect();
     }
 
-    fn row(&mut self, row: &SimpleQueryRow) -> Result<Option<Cut>, PgError> {
+    fn row(&mut self, row: &Row<'_>) -> Result<Option<Cut>, PgError> {
         let mut cells = Vec::with_capacity(self.names.len());
-        for (at, name) in self.names.iter().enumerate() {
-            let value = value(row, at, name)?.map(str::to_owned);
+        for (at, (name, value)) in self.names.iter().zip(row.values()).enumerate() {
+            let value = text(value, at, name)?.map(str::to_owned);
             self.bytes += value.as_ref().map_or(0, String::len);
             cells.push(value);
         }

@@ -1,6 +1,8 @@
 //! The SQLSTATE values that the edge acts on (PostgreSQL manual, appendix A),
 //! and what each class means for a caller. Used by `error` and `connect`.
 
+use super::wire::Reported;
+
 /// 57014: cancelled by a timeout or by a request to cancel.
 pub(crate) const QUERY_CANCELED: &str = "57014";
 /// 55P03: `lock_timeout` passed.
@@ -16,13 +18,16 @@ pub(crate) const TOO_MANY_CONNECTIONS: &str = "53300";
 /// 57P03: starting up, shutting down or in recovery.
 pub(crate) const CANNOT_CONNECT_NOW: &str = "57P03";
 
-/// No such relation, function, type or operator, column, schema: what the
-/// guard knew of the database may be out of date.
-const UNDEFINED: [&str; 5] = ["42P01", "42883", "42704", "42703", "3F000"];
+/// 08P01: what PgBouncer says to a start-up message that it cannot take.
+const PROTOCOL_VIOLATION: &str = "08P01";
 
-/// Whether PostgreSQL did not find something that a statement names.
-pub(crate) fn is_undefined(code: &str) -> bool {
-    UNDEFINED.contains(&code)
+/// True when a pooler refuses a login for its `options`. PgBouncer has a code of
+/// its own for it, others only words.
+pub(crate) fn refuses_options(reported: &Reported) -> bool {
+    let message = reported.message.to_ascii_lowercase();
+    let names = |word: &str| message.contains(word);
+    reported.code == PROTOCOL_VIOLATION
+        || (reported.fatal && (names("startup parameter") || names("option") || names("default_transaction_read_only")))
 }
 
 /// What an error says about, judged by the first two characters of its code.

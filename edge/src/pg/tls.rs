@@ -1,6 +1,6 @@
 //! TLS to PostgreSQL with libpq's four sslmodes (PostgreSQL manual, 34.19):
 //! what each verifies, and what it says when the server's certificate is not
-//! accepted. `connect` asks for one connector for each pool.
+//! accepted. `connect` asks for one configuration for each pool.
 //! Invariant: `require` encrypts and verifies nothing, `verify-ca` proves the
 //! issuer, `verify-full` proves issuer and name; there is no fallback to less.
 
@@ -17,7 +17,6 @@ use rustls::{
     server::ParsedCertificate,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// The configured root certificate is of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,8 +29,8 @@ pub(crate) enum RootError {
     Missing,
 }
 
-/// The connector for a database, or `None` where TLS is disabled.
-pub(crate) fn connector(database: &Database) -> Result<Option<MakeRustlsConnect>, RootError> {
+/// TLS for a database, or `None` where it is disabled.
+pub(crate) fn client_config(database: &Database) -> Result<Option<Arc<ClientConfig>>, RootError> {
     if database.sslmode == SslMode::Disable {
         return Ok(None);
     }
@@ -43,7 +42,7 @@ pub(crate) fn connector(database: &Database) -> Result<Option<MakeRustlsConnect>
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    Ok(Some(MakeRustlsConnect::new(config)))
+    Ok(Some(Arc::new(config)))
 }
 
 #[derive(Debug)]

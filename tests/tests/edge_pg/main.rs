@@ -5,9 +5,13 @@
 #![expect(clippy::unwrap_used, reason = "what the tests share fails like a test")]
 
 mod bench;
+mod between;
 mod containment;
 mod ends;
 mod limits;
 mod login;
+mod passwords;
+mod session;
 mod tools;
 mod values;
+

@@ -126,8 +126,6 @@ pub(super) struct Cast {
     pub(super) source: Oid,
     pub(super) target: Oid,
     pub(super) function: Oid,
-    #[expect(dead_code, reason = "stands in the array; an explicit cast is as bad as an implicit one")]
-    context: String,
 }
 
 /// SQL's json_agg over nothing is null.

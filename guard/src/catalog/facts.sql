@@ -6,6 +6,11 @@
 SELECT WHERE pg_catalog.set_config('nla.path',
   pg_catalog.array_to_json(pg_catalog.current_schemas(false))::pg_catalog.text, true) IS NULL;
 SET LOCAL search_path = pg_catalog, pg_temp;
+-- The planner cannot know how much a CTE holds, and its guesses cost minutes in a
+-- database of 20,000 tables.
+SET LOCAL enable_nestloop = off;
+SET LOCAL jit = off;
+SET LOCAL max_parallel_workers_per_gather = 0;
 -- Objects from 16384 (FirstNormalObjectId) on are not PostgreSQL's own.
 WITH
 own_namespace AS (
@@ -68,6 +73,9 @@ column_types AS (
   SELECT attrelid, json_agg(DISTINCT atttypid::int8) AS types FROM pg_attribute
   WHERE atttypid >= 16384 AND attnum > 0 AND NOT attisdropped GROUP BY attrelid
 ),
+used_type AS (
+  SELECT DISTINCT atttypid AS oid FROM pg_attribute WHERE atttypid >= 16384 AND attrelid >= 16384
+),
 -- Columns with the name of a function, which hide it in attribute notation.
 namesake AS (
   SELECT attrelid, json_agg(attname) AS names FROM pg_attribute
@@ -113,7 +121,7 @@ SELECT json_build_object(
       (SELECT json_agg(a.oid::int8) FROM unnest(p.proargtypes) AS a(oid)),
       m.functions, support.functions,
       EXISTS (SELECT FROM pg_proc b WHERE b.pronamespace = 'pg_catalog'::regnamespace AND b.proname = p.proname
-        AND b.proargtypes = p.proargtypes AND b.oid <> p.oid)))
+        AND b.proargtypes = p.proargtypes AND b.oid <> p.oid) AND p.pronargdefaults = 0 AND p.provariadic = 0))
     FROM own_function p JOIN pg_language l ON l.oid = p.prolang
     LEFT JOIN member ON member.classid = 'pg_proc'::regclass AND member.objid = p.oid
     LEFT JOIN mentions m ON m.owner_kind = 'f' AND m.owner = p.oid
@@ -135,9 +143,16 @@ SELECT json_build_object(
     LEFT JOIN pg_type e ON e.oid = t.typelem
     LEFT JOIN pg_class ec ON ec.oid = e.typrelid
     LEFT JOIN mentions m ON m.owner_kind = 't' AND m.owner = t.oid
-    -- The row types of relations and their arrays stand with the relations.
-    WHERE t.oid >= 16384 AND coalesce(c.relkind, 'c') = 'c' AND coalesce(ec.relkind, 'c') = 'c'),
-  -- source, target, function, context
-  'casts', (SELECT json_agg(json_build_array(castsource::int8, casttarget::int8, castfunc::int8, castcontext))
-    FROM pg_cast WHERE oid >= 16384 AND castfunc <> 0)
+    LEFT JOIN used_type u ON u.oid = t.oid
+    -- The row types of relations stand with the relations, and their arrays for themselves only where they are used.
+    WHERE t.oid >= 16384 AND coalesce(c.relkind, 'c') = 'c'
+      AND (coalesce(ec.relkind, 'c') = 'c' OR u.oid IS NOT NULL)),
+  -- source, target, function: casts, and what compares and orders the values of a type
+  'casts', (SELECT json_agg(json_build_array(source::int8, target::int8, function::int8)) FROM (
+    SELECT castsource AS source, casttarget AS target, castfunc AS function FROM pg_cast WHERE oid >= 16384
+    UNION SELECT opcintype, opcintype, amproc FROM pg_opclass JOIN pg_amproc ON amprocfamily = opcfamily
+      WHERE opcdefault AND amproc >= 16384
+    UNION SELECT opcintype, opcintype, oprcode FROM pg_opclass JOIN pg_amop ON amopfamily = opcfamily
+      JOIN pg_operator o ON o.oid = amopopr WHERE opcdefault AND oprcode >= 16384) AS cast_like(source, target, function)
+    WHERE function <> 0)
 )::text

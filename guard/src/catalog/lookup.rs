@@ -98,9 +98,10 @@ impl Catalog {
         &'a self,
         schema: Option<&'a str>,
         name: &str,
+        named_arguments: bool,
     ) -> impl Iterator<Item = &'a FunctionFacts> + use<'a> {
         let all = self.functions.get(name).map_or(&[][..], Vec::as_slice);
-        all.iter().filter(move |function| self.sees(schema, &function.schema, function.hidden))
+        all.iter().filter(move |function| self.sees(schema, &function.schema, function.hidden && !named_arguments))
     }
 
     /// Whether there is such a function at all.
@@ -116,7 +117,7 @@ impl Catalog {
 
     /// The functions that `row.name` may call.
     pub(crate) fn attributes<'a>(&'a self, name: &str, row: &'a Row) -> impl Iterator<Item = &'a FunctionFacts> {
-        self.functions(None, name).filter(move |function| {
+        self.functions(None, name, false).filter(move |function| {
             function.takes(1)
                 && match (&function.row, row) {
                     (None, _) => false,
@@ -139,7 +140,10 @@ impl Catalog {
 
     /// What naming a type may run; `None` where it is not known to run anything.
     pub(crate) fn type_offences<'a>(&'a self, schema: Option<&'a str>, name: &str) -> Option<&'a [Offence]> {
-        let own = |schema: &str| self.types.get(schema)?.get(name).map(Vec::as_slice);
+        let own = |schema: &str| {
+            let types = self.types.get(schema)?;
+            types.get(name).or_else(|| types.get(array_of(types, name)?)).map(Vec::as_slice)
+        };
         match schema {
             Some(schema) => own(schema),
             None => self.path.iter().find_map(|schema| own(schema)),
@@ -178,11 +182,26 @@ impl RelationFacts {
     }
 }
 
+/// The row type for whose array PostgreSQL may have made up this name: it puts
+/// underscores before the name and cuts it.
+fn array_of<'a>(types: &'a HashMap<String, Vec<Offence>>, name: &str) -> Option<&'a str> {
+    const CERTAINLY_KEPT: usize = 50;
+    let element = name.strip_prefix('_')?.trim_start_matches('_');
+    let kept = &element[..element.floor_char_boundary(CERTAINLY_KEPT)];
+    types
+        .iter()
+        .find(|(own, offences)| {
+            let own = own.trim_start_matches('_');
+            !offences.is_empty() && (own == element || kept.len() < element.len() && own.starts_with(kept))
+        })
+        .map(|(own, _)| own.as_str())
+}
+
 /// Puts the facts and what was judged of them where names lead to.
 pub(super) fn index(facts: &Facts, judged: &Judged<'_>) -> Catalog {
     let mut names = Names::default();
     let path: Vec<Arc<str>> =
-        facts.path.iter().filter(|name| *name != "pg_catalog").map(|name| names.get(name)).collect();
+        facts.path.iter().filter(|name| !name.starts_with("pg_")).map(|name| names.get(name)).collect();
     let mut catalog = Catalog {
         server_major: u16::try_from(facts.server_version_num / 10_000).unwrap_or(0),
         search_path: search_path(&path),

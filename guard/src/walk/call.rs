@@ -43,7 +43,9 @@ impl Walk<'_> {
         };
         let ordered = if *agg_within_group { agg_order.len() } else { 0 };
         let first = args.first().map(inner).transpose()?;
-        let arguments = Arguments { count: args.len() + ordered, first_is_no_row: first.is_some_and(certainly_no_row) };
+        let named = args.iter().any(|arg| matches!(arg.node, Some(NodeEnum::NamedArgExpr(_))));
+        let first_is_no_row = !named && first.is_some_and(certainly_no_row);
+        let arguments = Arguments { count: args.len() + ordered, named, first_is_no_row };
         self.function(&name, &arguments, position)?;
         if name.name == "current_setting" && name.schema.as_deref().is_none_or(|schema| schema == CATALOG) {
             self.current_setting(args).map_err(|refusal| refusal.at(position))?;
@@ -150,7 +152,7 @@ impl Walk<'_> {
     ) -> Verdict {
         let name = FunctionName { schema: None, name: name.to_owned() };
         if call {
-            self.function(&name, &Arguments { count: 1, first_is_no_row: true }, position)?;
+            self.function(&name, &Arguments { count: 1, named: false, first_is_no_row: true }, position)?;
             if name.name == "current_setting" {
                 return Err(refused(&name, Class::Setting).at(position));
             }

@@ -14,6 +14,8 @@ use super::{Verdict, Walk};
 /// What a call gives to a function.
 pub(super) struct Arguments {
     pub(super) count: usize,
+    /// Some are given by name, which PostgreSQL's own functions seldom have.
+    pub(super) named: bool,
     /// The first one cannot be a row, whatever the catalog holds.
     pub(super) first_is_no_row: bool,
 }
@@ -47,7 +49,7 @@ impl Walk<'_> {
 
     pub(super) fn own_function(&self, catalog: &Catalog, name: &FunctionName, arguments: &Arguments) -> Own {
         let mut own = Own::Nothing;
-        for function in catalog.functions(name.schema.as_deref(), &name.name) {
+        for function in catalog.functions(name.schema.as_deref(), &name.name, arguments.named) {
             if !function.takes(arguments.count) || arguments.first_is_no_row && function.wants_row() {
                 if matches!(own, Own::Nothing) {
                     own = Own::OtherArguments;

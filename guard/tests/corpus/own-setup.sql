@@ -23,6 +23,8 @@ CREATE FUNCTION own.lower(own.people) RETURNS bigint LANGUAGE sql VOLATILE AS $$
 CREATE FUNCTION own.initcap(own.people) RETURNS text LANGUAGE sql STABLE AS $$ SELECT $1.name $$;
 -- The same arguments: PostgreSQL's own is found first.
 CREATE FUNCTION own.random() RETURNS float8 LANGUAGE sql VOLATILE AS $$ SELECT nextval('own.touched')::float8 $$;
+CREATE FUNCTION own.abs(value int4) RETURNS int4 LANGUAGE sql VOLATILE AS $$ SELECT nextval('own.touched')::int4 $$;
+CREATE FUNCTION own.sign(a float8, b float8 DEFAULT 1) RETURNS float8 LANGUAGE sql VOLATILE AS $$ SELECT nextval('own.touched')::float8 $$;
 -- Attribute notation.
 CREATE FUNCTION own.full_name(own.people) RETURNS bigint LANGUAGE sql VOLATILE AS $$ SELECT nextval('own.touched') $$;
 CREATE FUNCTION own.nickname(own.people) RETURNS text LANGUAGE sql STABLE AS $$ SELECT left($1.name, 1) $$;

@@ -88,7 +88,16 @@ SELECT lower('A'), lower(name::text) FROM people
 -- refuse: guard.function.volatile
 SELECT own.random()
 
-SELECT random() IS NOT NULL
+SELECT random() IS NOT NULL, abs(-1)
+
+-- refuse: guard.function.volatile
+SELECT abs(value => -1)
+
+-- refuse: guard.function.volatile
+SELECT sign(3)
+
+-- refuse: guard.type.code
+SELECT '{"(1,2,ok)"}'::own._readings
 
 SELECT pg_catalog.lower('A')
 

@@ -126,6 +126,7 @@ fn exit_of(kind: ErrorKind) -> Exit {
         | ErrorKind::Overloaded
         | ErrorKind::DatabaseError
         | ErrorKind::DatabaseUnavailable
+        | ErrorKind::DatabaseRoleRefused
         | ErrorKind::TimedOut
         | ErrorKind::Cancelled
         | ErrorKind::Stale
@@ -152,6 +153,7 @@ fn next_after(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::StatementRefused
         | ErrorKind::DatabaseError
         | ErrorKind::DatabaseUnavailable
+        | ErrorKind::DatabaseRoleRefused
         | ErrorKind::Cancelled
         | ErrorKind::Stale => None,
     }

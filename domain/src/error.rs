@@ -28,6 +28,8 @@ pub enum ErrorKind {
     DatabaseError,
     /// PostgreSQL cannot be reached or does not let NLA in.
     DatabaseUnavailable,
+    /// The database role may do more than the database's policy lets it.
+    DatabaseRoleRefused,
     /// The time limit passed.
     TimedOut,
     /// The caller went away, or its token ended meanwhile.
@@ -54,7 +56,7 @@ pub type GrpcCode = i32;
 
 impl ErrorKind {
     /// Every kind, for tests and metrics.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::MissingToken,
         Self::InvalidToken,
         Self::AddressRefused,
@@ -66,6 +68,7 @@ impl ErrorKind {
         Self::Overloaded,
         Self::DatabaseError,
         Self::DatabaseUnavailable,
+        Self::DatabaseRoleRefused,
         Self::TimedOut,
         Self::Cancelled,
         Self::Stale,
@@ -91,6 +94,7 @@ impl ErrorKind {
             Self::Overloaded => ("overloaded", 503, 8),
             Self::DatabaseError => ("database_error", 422, 9),
             Self::DatabaseUnavailable => ("database_unavailable", 503, 14),
+            Self::DatabaseRoleRefused => ("database_role_refused", 503, 9),
             Self::TimedOut => ("timed_out", 504, 4),
             Self::Cancelled => ("cancelled", 499, 1),
             Self::Stale => ("stale", 503, 14),

@@ -136,6 +136,10 @@ impl App {
 
         let settings = PipelineConfig::new(identity.enrolled().edge_id().clone(), Arc::clone(&self.wall));
         let pipeline = Pipeline::new(self.holder.clone(), self.audit.clone(), settings)?;
+        let reporting = Arc::downgrade(&pipeline);
+        self.readiness.with_databases(Box::new(move || {
+            reporting.upgrade().map(|pipeline| pipeline.database_reports()).unwrap_or_default()
+        }));
         let calls = TaskTracker::new();
         let options = Options {
             allowed_origins: self.config.allowed_origins.clone(),

@@ -2,15 +2,19 @@
 //! `/readyz` shows it. Invariant: an edge is ready only while a call with a
 //! standard token could be authenticated and recorded.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde::Serialize;
 
 use crate::{
     audit::AuditQueue,
+    pipeline::DatabaseReport,
     snapshot::{SnapshotHolder, Standing},
 };
 
@@ -22,10 +26,23 @@ pub struct Readiness {
     state: Arc<State>,
 }
 
-#[derive(Debug, Default)]
+/// Where the detail about databases comes from, once calls are served.
+pub type DatabaseReports = Box<dyn Fn() -> Vec<DatabaseReport> + Send + Sync>;
+
+#[derive(Default)]
 struct State {
     enrolled: AtomicBool,
     stopping: AtomicBool,
+    databases: OnceLock<DatabaseReports>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("enrolled", &self.enrolled)
+            .field("stopping", &self.stopping)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The answer of `/readyz`.
@@ -39,6 +56,9 @@ pub struct Report {
     pub age_seconds: Option<f64>,
     /// Why it is not ready.
     pub reasons: Vec<Reason>,
+    /// How each database is; it says nothing about readiness, because an edge
+    /// without one of them still serves the others.
+    pub databases: Vec<DatabaseReport>,
 }
 
 /// One reason not to be ready.
@@ -59,6 +79,12 @@ impl Readiness {
     /// The edge has its identity.
     pub fn enrolled(&self) {
         self.state.enrolled.store(true, Ordering::Release);
+    }
+
+    /// Says how the databases are from now on. Only the first call counts.
+    pub fn with_databases(&self, reports: DatabaseReports) {
+        // Private to one `App`, which calls it once.
+        let _ = self.state.databases.set(reports);
     }
 
     /// The process is about to end.
@@ -99,6 +125,7 @@ impl Readiness {
             revision: current.as_ref().map(|snapshot| snapshot.revision.0),
             age_seconds: current.as_ref().map(|_| age.as_secs_f64()),
             reasons,
+            databases: self.state.databases.get().map(|reports| reports()).unwrap_or_default(),
         }
     }
 }

@@ -76,6 +76,7 @@ impl fmt::Debug for Target {
 #[derive(Debug)]
 pub struct Connected {
     pub(crate) client: ClientWrapper,
+    pub(crate) meter: Arc<Meter>,
     /// `server_version`, such as `15.18 (Debian ...)`.
     pub server_version: String,
     /// Its first number.
@@ -192,8 +193,8 @@ impl Target {
     /// [`ConnectError`] with the step that failed.
     pub async fn connect(&self) -> Result<Connected, ConnectError> {
         let deadline = self.deadline();
-        let (client, task, _) = self.open(deadline).await?;
-        let learned = timeout_at(deadline, learn(ClientWrapper::new(client, task))).await;
+        let (client, task, meter) = self.open(deadline).await?;
+        let learned = timeout_at(deadline, learn(ClientWrapper::new(client, task), meter)).await;
         learned.map_err(|_| ConnectError::new(ConnectStage::Query, ConnectCause::TimedOut))?
     }
 
@@ -262,7 +263,7 @@ async fn learn_of(mut session: Session) -> Result<Opened, ConnectError> {
     Ok(Opened { server_major: major(&text(1))?, session, search_path })
 }
 
-async fn learn(client: ClientWrapper) -> Result<Connected, ConnectError> {
+async fn learn(client: ClientWrapper, meter: Arc<Meter>) -> Result<Connected, ConnectError> {
     let failed = |cause| ConnectError::new(ConnectStage::Query, cause);
     let answer = client.simple_query(FACTS).await.map_err(|error| {
         failed(error.code().map_or(ConnectCause::Protocol, |code| ConnectCause::Server(code.code().to_owned())))
@@ -273,7 +274,7 @@ async fn learn(client: ClientWrapper) -> Result<Connected, ConnectError> {
     });
     let row = row.ok_or_else(|| failed(ConnectCause::Protocol))?;
     let text = |at: usize| row.try_get(at).ok().flatten().unwrap_or_default();
-    Ok(Connected { server_version: text(0).to_owned(), server_major: major(text(1))?, client })
+    Ok(Connected { server_version: text(0).to_owned(), server_major: major(text(1))?, client, meter })
 }
 
 /// Of `server_version_num`, such as 150018.

@@ -6,6 +6,7 @@ use nla_domain::error::ErrorKind;
 
 use super::{
     connect_error::{ConnectCause, ConnectError, ConnectStage},
+    inspect::look::LookError,
     sqlstate::{self, Class},
     wire::Reported,
 };
@@ -16,6 +17,9 @@ pub enum PgError {
     /// No connection to the database.
     #[error("the database cannot be used at the moment: {0}")]
     Unavailable(ConnectError),
+    /// Without knowing what it holds, no statement can be judged.
+    #[error("the database cannot be used at the moment: what it holds could not be read: {0}")]
+    Catalog(LookError),
     /// All of the token's connections are busy.
     #[error(
         "all connections of this token to the database are busy; try again in a moment, or run fewer calls at once"
@@ -76,6 +80,11 @@ impl StatementError {
         };
         let position = reported.position.filter(|at| *at > 0 && class == Class::Statement);
         Self { sqlstate: reported.code.clone(), message, hint, position, class }
+    }
+
+    /// Whether PostgreSQL did not find something that the statement names.
+    pub fn is_undefined(&self) -> bool {
+        sqlstate::is_undefined(&self.sqlstate)
     }
 
     /// The reason that callers see.

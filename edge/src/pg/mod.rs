@@ -1,5 +1,6 @@
-//! PostgreSQL as the edge sees it: TLS as libpq means it, a pool for each token
-//! and database, statements that only read, and values that stay exact.
+//! PostgreSQL as the edge sees it: TLS as libpq means it, what each database
+//! holds and its role may do, a pool for each token and database, statements
+//! that only read, and values that stay exact.
 //! `pipeline` calls it and nobody else does. A statement goes
 //! `pool` -> [`Lease`] -> `execute` -> a [`Sink`], over a session of `wire`.
 //! Invariant: a connection whose state is not proven is discarded, and what ran
@@ -9,6 +10,7 @@ mod connect;
 mod connect_error;
 mod error;
 mod execute;
+mod inspect;
 mod json;
 mod meter;
 mod own_sql;
@@ -27,6 +29,11 @@ pub use self::{
     connect_error::{ConnectCause, ConnectError, ConnectStage},
     error::{PgError, StatementError},
     execute::{Executed, Lease, Limits, Statement},
+    inspect::{
+        Inspected, Inspector, InspectorSettings, Report,
+        look::LookError,
+        rights::{Finding, Right, refused, summary},
+    },
     own_sql::OwnSql,
     pool::{PoolSettings, Pools},
     probe::Probe,

@@ -18,6 +18,15 @@ pub(crate) const TOO_MANY_CONNECTIONS: &str = "53300";
 /// 57P03: starting up, shutting down or in recovery.
 pub(crate) const CANNOT_CONNECT_NOW: &str = "57P03";
 
+/// No such relation, function, type or operator, column, schema: what the
+/// guard knew of the database may be out of date.
+const UNDEFINED: [&str; 5] = ["42P01", "42883", "42704", "42703", "3F000"];
+
+/// Whether PostgreSQL did not find something that a statement names.
+pub(crate) fn is_undefined(code: &str) -> bool {
+    UNDEFINED.contains(&code)
+}
+
 /// 08P01: what PgBouncer says to a start-up message that it cannot take.
 const PROTOCOL_VIOLATION: &str = "08P01";
 

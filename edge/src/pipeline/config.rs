@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use nla_domain::{clock::WallClock, id::EdgeId};
 
-use crate::pg::{ConnectionSettings, PoolSettings};
+use crate::{
+    clock::{BootClock, MonotonicClock},
+    pg::{ConnectionSettings, InspectorSettings, PoolSettings},
+};
 
 /// A name, a TCP and a TLS handshake and a login fit into it on any line that
 /// is worth querying over.
@@ -14,6 +17,10 @@ pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const DEFAULT_POOL_WAIT: Duration = Duration::from_secs(2);
 /// Longer than an agent thinks between two queries.
 pub const DEFAULT_POOL_IDLE: Duration = Duration::from_secs(60);
+
+/// A change of the schema that makes a harmless name dangerous counts after
+/// this time at the latest; one that adds names counts at once.
+pub const DEFAULT_CATALOG_REFRESH: Duration = Duration::from_secs(30);
 
 /// Settings of a [`super::Pipeline`].
 #[derive(Debug, Clone)]
@@ -30,6 +37,10 @@ pub struct PipelineConfig {
     pub pool_wait: Duration,
     /// How long an unused connection is kept.
     pub pool_idle: Duration,
+    /// Between two looks at what a database in use holds and its role may do.
+    pub catalog_refresh: Duration,
+    /// Tells the age of what is known of databases.
+    pub boot_clock: Arc<dyn MonotonicClock>,
 }
 
 impl PipelineConfig {
@@ -42,17 +53,28 @@ impl PipelineConfig {
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             pool_wait: DEFAULT_POOL_WAIT,
             pool_idle: DEFAULT_POOL_IDLE,
+            catalog_refresh: DEFAULT_CATALOG_REFRESH,
+            boot_clock: Arc::new(BootClock),
+        }
+    }
+
+    fn connection(&self, purpose: &str) -> ConnectionSettings {
+        ConnectionSettings {
+            application_name: format!("nla/{}{purpose}", self.edge),
+            connect_timeout: self.connect_timeout,
+        }
+    }
+
+    pub(super) fn inspector_settings(&self) -> InspectorSettings {
+        InspectorSettings {
+            connection: self.connection("/catalog"),
+            refresh: self.catalog_refresh,
+            idle_timeout: self.pool_idle,
+            clock: Arc::clone(&self.boot_clock),
         }
     }
 
     pub(super) fn pool_settings(&self) -> PoolSettings {
-        PoolSettings {
-            connection: ConnectionSettings {
-                application_name: format!("nla/{}", self.edge),
-                connect_timeout: self.connect_timeout,
-            },
-            wait_timeout: self.pool_wait,
-            idle_timeout: self.pool_idle,
-        }
+        PoolSettings { connection: self.connection(""), wait_timeout: self.pool_wait, idle_timeout: self.pool_idle }
     }
 }

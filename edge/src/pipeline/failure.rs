@@ -65,7 +65,7 @@ impl Failure {
     pub(super) fn of_database(error: &PgError) -> Self {
         let message = error.to_string();
         match error {
-            PgError::Unavailable(_) => Self::new(ErrorKind::DatabaseUnavailable, message)
+            PgError::Unavailable(_) | PgError::Catalog(_) => Self::new(ErrorKind::DatabaseUnavailable, message)
                 .with_hint("Try again later; if it persists, tell the operator of this service."),
             PgError::Busy | PgError::Replaced => Self::new(ErrorKind::Overloaded, message),
             PgError::Statement(reported) => Self::of_statement(reported, message),
@@ -97,6 +97,7 @@ impl Failure {
             | ErrorKind::UnknownDatabase
             | ErrorKind::InvalidArgument
             | ErrorKind::StatementRefused
+            | ErrorKind::DatabaseRoleRefused
             | ErrorKind::RateLimited
             | ErrorKind::Overloaded
             | ErrorKind::Stale

@@ -1,4 +1,4 @@
-//! Gate 5: the guard, on its own threads. What it refuses is told with the rule,
+//! Gate 6: the guard, on its own threads. What it refuses is told with the rule,
 //! the place and what to do instead. Called by [`super::Pipeline::query`].
 
 use std::sync::Arc;
@@ -9,11 +9,13 @@ use nla_domain::{
     policy::Grant,
     role::{SqlAudit, Tool},
 };
-use nla_guard::{CheckedSql, ExplainOptions, Parser, ParserConfig, ParserError, Rules, StatementKind};
+use nla_guard::{
+    CheckedSql, ExplainOptions, Parser, ParserConfig, ParserError, Refusal, Rules, StatementKind, catalog::Catalog,
+};
 use tokio::sync::oneshot;
 
-use super::{Call, Failure, permit::Permit};
-use crate::pg::{PgError, Pools};
+use super::{Call, Failure, vetted::Vetted};
+use crate::pg::{Inspector, PgError};
 
 /// What a caller asks of a database.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +33,12 @@ pub struct Ask<'a> {
 impl Ask<'_> {
     pub(super) fn tool(&self) -> Tool {
         if self.explain.is_some() { Tool::ExplainQuery } else { Tool::QueryDatabase }
+    }
+
+    /// Keeps the statement for the audit log, also if it is refused or never
+    /// judged; the fingerprint comes with the verdict.
+    pub(super) fn note(&self, call: &mut Call<'_>, grant: &Grant, fingerprint: Option<&str>) {
+        call.note_sql(sql_record(grant, self.sql, fingerprint));
     }
 
     /// An error of the database, with its position counted in the caller's text.
@@ -65,18 +73,31 @@ impl Guard {
         Parser::start(config).map(Self)
     }
 
+    /// Judges the statement with what is known of the database. What is refused
+    /// for a name that is not known there is judged again after another look,
+    /// because the name may be new.
     pub(super) async fn check(
         &self,
         call: &mut Call<'_>,
-        permit: &Permit,
+        vetted: &mut Vetted,
         ask: &Ask<'_>,
-        pools: &Pools,
+        inspector: &Inspector,
     ) -> Result<CheckedSql, Failure> {
-        let grant = permit.grant();
-        // Kept even if it is refused or never judged; the fingerprint comes
-        // with the verdict.
-        call.note_sql(sql_record(grant, ask.sql, None));
-        let rules = Arc::new(rules(grant, server_major(call, grant, pools).await));
+        let mut judged = self.judge(vetted, ask).await?;
+        if judged.as_ref().is_err_and(Refusal::may_be_stale)
+            && let Some(newer) = inspector.newer_than(vetted.grant(), vetted.known()).await
+        {
+            vetted.renew(newer)?;
+            judged = self.judge(vetted, ask).await?;
+        }
+        let checked = judged.map_err(|refusal| Failure::of_refusal(&refusal))?;
+        ask.note(call, vetted.grant(), Some(checked.fingerprint()));
+        call.note_relations(&checked);
+        Ok(checked)
+    }
+
+    async fn judge(&self, vetted: &Vetted, ask: &Ask<'_>) -> Result<Result<CheckedSql, Refusal>, Failure> {
+        let rules = Arc::new(rules(vetted.grant(), Arc::clone(&vetted.known().catalog)));
         let (reply, verdict) = oneshot::channel();
         // The receiver may be gone by then: the caller has left.
         let send = move |judged| drop(reply.send(judged));
@@ -85,33 +106,25 @@ impl Guard {
             None => self.0.submit(ask.sql.to_owned(), rules, send),
         };
         queued.map_err(|_| Failure::overloaded("too many statements wait to be checked; try again in a moment"))?;
-        let judged = verdict
+        verdict
             .await
-            .map_err(|_| Failure::new(ErrorKind::Internal, "the statement could not be checked and was not run"))?;
-        let checked = judged.map_err(|refusal| Failure::of_refusal(&refusal))?;
-        call.note_sql(sql_record(grant, ask.sql, Some(checked.fingerprint())));
-        call.note_relations(&checked);
-        Ok(checked)
+            .map_err(|_| Failure::new(ErrorKind::Internal, "the statement could not be checked and was not run"))
     }
 }
 
-/// Which names are built in depends on the server. Before the first connection
-/// its version is learned with one; if there is none, the strictest rules hold,
-/// and the statement fails for want of a connection later.
-async fn server_major(call: &Call<'_>, grant: &Grant, pools: &Pools) -> Option<u16> {
-    if let Some(major) = pools.server_major(&grant.database.name) {
-        return Some(major);
+fn rules(grant: &Grant, catalog: Arc<Catalog>) -> Rules {
+    let role = &grant.role;
+    let set = |names: &[String]| names.iter().cloned().collect();
+    Rules {
+        allow_explain_analyze: grant.allow_explain_analyze,
+        functions: set(&role.functions),
+        relations: set(&role.relations),
+        operators: set(&role.operators),
+        settings: set(&role.settings),
+        server_major: catalog.server_major(),
+        catalog: Some(catalog),
+        ..Rules::default()
     }
-    let lease = pools.lease(call.token(), grant).await.ok()?;
-    Some(lease.server_major())
-}
-
-fn rules(grant: &Grant, server_major: Option<u16>) -> Rules {
-    let mut rules = Rules { allow_explain_analyze: grant.allow_explain_analyze, ..Rules::default() };
-    if let Some(major) = server_major {
-        rules.server_major = major;
-    }
-    rules
 }
 
 fn sql_record(grant: &Grant, sql: &str, fingerprint: Option<&str>) -> SqlRecord {

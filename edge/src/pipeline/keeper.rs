@@ -1,5 +1,5 @@
 //! Follows the snapshot and the clock: what is no longer allowed is cut, what is
-//! idle is closed. Started by [`super::Pipeline::new`], ends with it.
+//! idle is closed, what is known of databases is kept fresh. Started by [`super::Pipeline::new`], ends with it.
 //! Invariant: idempotent and without input; it looks at the whole state each time.
 
 use std::{sync::Weak, time::Duration};
@@ -32,6 +32,7 @@ pub(super) async fn run(pipeline: Weak<Pipeline>, mut changes: watch::Receiver<R
             pipeline.forget_removed();
         } else {
             pipeline.pools.close_idle();
+            pipeline.inspector.tick();
         }
     }
 }
@@ -53,6 +54,7 @@ impl Pipeline {
     fn forget_removed(&self) {
         let snapshot = self.snapshots.current();
         self.pools.keep_allowed(snapshot.as_deref());
+        self.inspector.keep_allowed(snapshot.as_deref());
         self.limiters.keep_known(snapshot.as_deref());
     }
 }

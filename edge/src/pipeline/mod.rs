@@ -1,8 +1,8 @@
 //! The way of a request, in order. Read this first.
 //!
 //! ```text
-//! Peer -> Caller -> Admitted -> Permit -> CheckedSql -> Lease -> Rows -> Reply -> Recorded
-//! peer    caller    admitted    permit    guarding      pg::pool pg::execute      call
+//! Peer -> Caller -> Admitted -> Permit -> Vetted -> CheckedSql -> Lease -> Rows -> Reply -> Recorded
+//! peer    caller    admitted    permit    vetted    guarding      pg::pool pg::execute      call
 //! ```
 //!
 //! `mcp` brings requests in through `tools`, which asks for [`Pipeline::admit`]
@@ -17,6 +17,7 @@ mod attempts;
 mod call;
 mod caller;
 mod config;
+mod databases;
 mod failure;
 mod guarding;
 mod keeper;
@@ -25,6 +26,7 @@ mod permit;
 mod probe;
 mod running;
 mod turned_away;
+mod vetted;
 
 use std::{
     sync::{
@@ -40,20 +42,24 @@ use nla_guard::{ParserConfig, ParserError};
 
 use crate::{
     audit::AuditQueue,
-    pg::{Cells, OwnSql, Pools, RowSet, Statement},
+    pg::{Cells, Inspector, OwnSql, PgError, Pools, RowSet, Statement},
     snapshot::SnapshotHolder,
 };
 
 pub use self::{
     admitted::Admitted,
     call::{Call, Reply},
-    config::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_POOL_IDLE, DEFAULT_POOL_WAIT, PipelineConfig},
+    config::{DEFAULT_CATALOG_REFRESH, DEFAULT_CONNECT_TIMEOUT, DEFAULT_POOL_IDLE, DEFAULT_POOL_WAIT, PipelineConfig},
+    databases::{DatabaseReport, DatabaseState},
     failure::Failure,
     guarding::Ask,
     peer::Peer,
     turned_away::TurnedAway,
 };
-use self::{admitted::Limiters, attempts::Attempts, caller::Caller, guarding::Guard, permit::Permit, running::Running};
+use self::{
+    admitted::Limiters, attempts::Attempts, caller::Caller, guarding::Guard, permit::Permit, running::Running,
+    vetted::Vetted,
+};
 
 /// All gates and what they share.
 #[derive(Debug)]
@@ -65,6 +71,7 @@ pub struct Pipeline {
     attempts: Attempts,
     limiters: Limiters,
     guard: Guard,
+    inspector: Inspector,
     pools: Pools,
     draining: AtomicBool,
     calls_total: AtomicU64,
@@ -79,6 +86,7 @@ impl Pipeline {
     pub fn new(snapshots: SnapshotHolder, audit: AuditQueue, config: PipelineConfig) -> Result<Arc<Self>, ParserError> {
         let pipeline = Arc::new(Self {
             guard: Guard::start(ParserConfig::default())?,
+            inspector: Inspector::new(config.inspector_settings()),
             pools: Pools::new(config.pool_settings()),
             running: Arc::default(),
             attempts: Attempts::default(),
@@ -113,13 +121,21 @@ impl Pipeline {
     /// [`Failure`], to be recorded and told.
     pub async fn query(&self, call: &mut Call<'_>, ask: Ask<'_>) -> Result<(Arc<Database>, RowSet), Failure> {
         let permit = Permit::decide(call, ask.tool(), ask.database)?;
-        let checked = self.guard.check(call, &permit, &ask, &self.pools).await?;
+        ask.note(call, permit.grant(), None);
+        let mut vetted = Vetted::of(permit, &self.inspector).await?;
+        let checked = self.guard.check(call, &mut vetted, &ask, &self.inspector).await?;
+        let permit = vetted.permit();
         let lease =
             self.pools.lease(call.token(), permit.grant()).await.map_err(|error| ask.explain(&error, &checked))?;
         let mut rows = RowSet::new(permit.max_rows(ask.max_rows), permit.grant().limits.max_bytes);
         let limits = permit.limits(call, &rows);
         let executed = lease.run(Statement::Checked(&checked), &limits, &mut rows).await;
-        let executed = executed.map_err(|error| ask.explain(&error, &checked))?;
+        let executed = executed.map_err(|error| {
+            if matches!(&error, PgError::Statement(reported) if reported.is_undefined()) {
+                self.inspector.doubt(permit.grant());
+            }
+            ask.explain(&error, &checked)
+        })?;
         call.note_rows(&executed, &mut rows);
         Ok((Arc::clone(&permit.grant().database), rows))
     }
@@ -136,7 +152,8 @@ impl Pipeline {
         sql: &OwnSql,
         max_rows: u32,
     ) -> Result<(Arc<Database>, Cells), Failure> {
-        let permit = Permit::decide(call, Tool::GetSchema, database)?;
+        let vetted = Vetted::of(Permit::decide(call, Tool::GetSchema, database)?, &self.inspector).await?;
+        let permit = vetted.permit();
         let lease =
             self.pools.lease(call.token(), permit.grant()).await.map_err(|error| Failure::of_database(&error))?;
         let mut cells = Cells::default();
@@ -173,6 +190,7 @@ impl Pipeline {
             self.running.cancel_all();
         }
         self.pools.close_all();
+        self.inspector.close_all();
         finished
     }
 }

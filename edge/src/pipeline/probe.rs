@@ -3,11 +3,14 @@
 
 use std::sync::Arc;
 
-use nla_domain::id::DatabaseName;
+use nla_domain::{database::Database, id::DatabaseName};
 use nla_proto::{convert, v1};
 
-use super::Pipeline;
-use crate::pg::Target;
+use super::{Pipeline, vetted};
+use crate::pg::{self, PgError, Probe, Target};
+
+/// The stage at which the database's policy refuses the database role.
+const RIGHTS: &str = "rights";
 
 impl Pipeline {
     /// What happened, step by step. The caller fills in `probe_id`.
@@ -27,17 +30,28 @@ impl Pipeline {
             None => return failed("this edge does not know the database (yet)"),
         };
         let target = Target::new(Arc::clone(&database), credential, self.pools.connection_settings());
-        let probe = target.probe().await;
-        v1::ProbeResult {
-            probe_id: String::new(),
-            ok: probe.error.is_none(),
-            stage: probe.stage.as_str().to_owned(),
-            error: probe.error.map(|error| error.to_string()).unwrap_or_default(),
-            server_version: probe.server_version,
-            tls: probe.protection,
-            connect_time: Some(convert::duration(probe.connect_time)),
-            query_time: Some(convert::duration(probe.query_time)),
-            warnings: probe.warnings,
-        }
+        result(&database, target.probe().await)
+    }
+}
+
+fn result(database: &Database, probe: Probe) -> v1::ProbeResult {
+    let refused = pg::refused(database.role_policy, &probe.findings);
+    let (stage, error) = match &probe.error {
+        // The cause alone: an operator asks for it by name.
+        Some(PgError::Unavailable(error)) => (probe.stage, error.to_string()),
+        Some(error) => (probe.stage, error.to_string()),
+        None if !refused.is_empty() => (RIGHTS, vetted::refusal(database, &refused)),
+        None => (probe.stage, String::new()),
+    };
+    v1::ProbeResult {
+        probe_id: String::new(),
+        ok: error.is_empty(),
+        stage: stage.to_owned(),
+        error,
+        server_version: probe.server_version,
+        tls: probe.protection,
+        connect_time: Some(convert::duration(probe.connect_time)),
+        query_time: Some(convert::duration(probe.query_time)),
+        warnings: probe.warnings.into_iter().chain(probe.findings.iter().map(pg::Finding::warning)).collect(),
     }
 }

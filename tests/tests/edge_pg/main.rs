@@ -14,4 +14,3 @@ mod passwords;
 mod session;
 mod tools;
 mod values;
-

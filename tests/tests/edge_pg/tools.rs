@@ -77,7 +77,7 @@ async fn refusals_and_errors_help_the_model() {
         ("DELETE FROM app.orders", "guard.statement.delete: "),
         ("SELECT 1; SELECT 2", "guard.statement.many: "),
         ("SELECT pg_read_file('/etc/passwd')", "guard.function."),
-        ("SELECT * FROM app.nothing", "database_error 42P01: relation \"app.nothing\" does not exist (at character 15"),
+        ("SELECT * FROM app.nothing", "guard.relation.unknown: "),
         (
             "/* é */  SELECT nothing FROM app.orders",
             "database_error 42703: column \"nothing\" does not exist (at character 17",

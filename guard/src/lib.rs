@@ -17,20 +17,22 @@
 //!
 //! The verdict holds for a session with `standard_conforming_strings = on`,
 //! `client_encoding = UTF8` and `pg_catalog` searched first, all three set before
-//! the statement arrives; and for a server of [`Rules::server_major`].
+//! the statement arrives; and for a server of [`Rules::server_major`] or of the
+//! catalog's version.
 //!
-//! # What it cannot see without catalog facts
+//! # With a catalog and without
 //!
-//! A name alone does not say which overload, operator or cast the server picks.
-//! A function of the database's own that overloads an allowed built-in's name
-//! with other argument types, a user-defined operator spelled like a built-in
-//! one, a cast with a function, a view or a policy that calls one, and attribute
-//! notation over a user's function are judged by name only. The read-only
-//! transaction and the rights of the database role contain what those can do.
+//! A name alone does not say which overload, operator, cast or view the server
+//! picks. With [`Rules::catalog`] everything that a name can stand for in the
+//! database is judged by what it runs, and the verdict holds under the search path
+//! of [`CheckedSql::search_path`]. Without it names alone decide: what PostgreSQL
+//! does not ship is refused, and a function of the database's own that shares a
+//! name with an allowed one, or is reached without a name, is not seen.
 
 pub mod catalog;
 mod check;
 mod checked;
+mod decided;
 mod explain;
 mod fingerprint;
 mod functions;
@@ -47,6 +49,7 @@ mod walk;
 pub use catalog::Catalog;
 pub use check::{check, check_here};
 pub use checked::{CheckedSql, FunctionName, RelationName, StatementKind};
+pub use decided::Decision;
 pub use explain::{ExplainFormat, ExplainOptions, explain};
 pub use parser::{Parser, ParserConfig, ParserError};
 pub use refusal::{Position, Refusal, Rule};

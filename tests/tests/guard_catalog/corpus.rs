@@ -74,3 +74,38 @@ async fn each_is_judged_by_what_the_database_holds() {
     assert_eq!(touched(&client).await, before, "something that passed has written");
     assert!(refused > 60 && answered > 30, "{refused} refused, {answered} answered");
 }
+
+#[tokio::test]
+async fn an_explanation_names_what_the_search_path_leads_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let postgres = Postgres::start(Options::new(folder.path())).await.unwrap();
+    let client = postgres.connect_as_superuser("postgres").await.unwrap();
+    client
+        .batch_execute(
+            "CREATE TABLE public.orders (id int);
+             CREATE FUNCTION public.net(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1';
+             CREATE FUNCTION public.bump() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        )
+        .await
+        .unwrap();
+    let rules = Rules {
+        catalog: Some(Arc::new(catalog(&client).await)),
+        functions: ["public.bump".to_owned()].into(),
+        ..Rules::default()
+    };
+    let sql = "SELECT net(id), bump(), lower('a') FROM orders, pg_class";
+    let decided = check(sql, &rules).unwrap().decided(&rules);
+    let found: Vec<_> = decided.iter().map(|decision| (decision.kind, decision.name.as_str())).collect();
+    assert_eq!(
+        found,
+        [
+            ("relation", "pg_catalog.pg_class"),
+            ("relation", "public.orders"),
+            ("function", "bump"),
+            ("function", "pg_catalog.lower"),
+            ("function", "public.net"),
+        ]
+    );
+    assert_eq!(decided[2].why, "the role names it");
+    assert!(decided[4].why.contains("neither VOLATILE nor SECURITY DEFINER"), "{}", decided[4].why);
+}

@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 
 use nla_guard::{HARD_MAX_SQL_BYTES, Rules, check, explain};
 
+use constructs::{NESTED, most, nested};
+
+mod constructs;
+
 /// Far above what is measured (tens of milliseconds at worst), far below what a
 /// quadratic or exponential text would take, also on a busy machine.
 const BOUND: Duration = Duration::from_secs(5);
@@ -22,90 +26,40 @@ fn timed(name: &str, sql: &str, rules: &Rules) -> Result<(), String> {
     verdict
 }
 
-/// Prefix, opener, core, closer, suffix: nested `n` times.
-const NESTED: &[(&str, &str, &str, &str, &str, &str)] = &[
-    ("parentheses", "SELECT ", "(", "1", ")", ""),
-    ("sub-selects", "", "SELECT (", "SELECT 1", ")", ""),
-    ("sub-selects in FROM", "", "SELECT * FROM (", "SELECT 1", ")", ""),
-    ("calls", "SELECT ", "abs(", "1", ")", ""),
-    ("functional casts", "SELECT ", "cast(", "1", " as int)", ""),
-    ("casts", "SELECT 1", "", "", "::int", ""),
-    ("unary minus", "SELECT ", "- ", "1", "", ""),
-    ("unary minus without blanks", "SELECT ", "-", "1", "", ""),
-    ("unary plus", "SELECT ", "+", "1", "", ""),
-    ("NOT", "SELECT ", "NOT ", "true", "", ""),
-    ("additions", "SELECT 1", "", "", "+1", ""),
-    ("concatenations", "SELECT 'a'", "", "", "||'a'", ""),
-    ("AND", "SELECT true", "", "", " AND true", ""),
-    ("comparisons", "SELECT 1", "", "", " IS NULL", ""),
-    ("COLLATE", "SELECT 'a'", "", "", " COLLATE x", ""),
-    ("AT TIME ZONE", "SELECT now()", "", "", " AT TIME ZONE 'x'", ""),
-    ("CASE", "SELECT ", "CASE WHEN true THEN ", "1", " END", ""),
-    ("CASE ELSE", "SELECT ", "CASE WHEN true THEN 1 ELSE ", "1", " END", ""),
-    ("CASE arms", "SELECT CASE", "", "", " WHEN true THEN 1", " END"),
-    ("UNION", "SELECT 1", "", "", " UNION SELECT 1", ""),
-    ("UNION to the right", "", "(SELECT 1 UNION ", "SELECT 1", ")", ""),
-    ("joins", "SELECT * FROM a", "", "", " NATURAL JOIN a", ""),
-    ("joins in parentheses", "SELECT * FROM ", "(a NATURAL JOIN ", "a", ")", ""),
-    ("WITH", "", "WITH a AS (", "SELECT 1", ") SELECT 1", ""),
-    ("arrays", "SELECT ARRAY", "[", "1", "]", ""),
-    ("subscripts", "SELECT a", "", "", "[1]", ""),
-    ("subscripts inside", "SELECT ", "a[", "1", "]", ""),
-    ("attributes", "SELECT (a)", "", "", ".b", ""),
-    ("rows", "SELECT ", "ROW(", "1", ")", ""),
-    ("nested comments", "SELECT ", "/* ", "", " */", "1"),
-    ("nested comments without blanks", "SELECT ", "/*", "", "*/", "1"),
-    ("comments", "SELECT ", "", "", "/* x */", "1"),
-    ("comments without blanks", "SELECT ", "", "", "/**/", "1"),
-    ("line comments", "SELECT 1", "", "", "--\n", ""),
-    ("dashes", "SELECT 1", "", "", "-- ", ""),
-    ("pluses", "SELECT 1 ", "", "", "+", " 1"),
-    ("strange operators", "SELECT 1 ", "", "", "@-", " 1"),
-    ("quotes", "SELECT '", "", "", "''", "'"),
-    ("continued literals", "SELECT 'a'", "", "", "\n'a'", ""),
-    ("literals", "SELECT 'a'", "", "", " 'a'", ""),
-    ("dollars", "SELECT $a$", "", "", "$b", "$a$"),
-    ("dollars open", "SELECT ", "", "", "$a", ""),
-    ("backslashes", "SELECT E'", "", "", "\\\\", "'"),
-    ("unicode escapes", "SELECT U&'", "", "", "\\0061", "'"),
-    ("semicolons", "SELECT 1", "", "", ";", ""),
-    ("statements", "SELECT 1", "", "", ";SELECT 1", ""),
-    ("list", "SELECT 1", "", "", ",1", ""),
-    ("IN list", "SELECT 1 IN (1", "", "", ",1", ")"),
-    ("VALUES", "VALUES (1)", "", "", ",(1)", ""),
-    ("tables", "SELECT * FROM a", "", "", ",a", ""),
-    ("columns", "SELECT a", "", "", ".a", ""),
-    ("digits", "SELECT 1", "", "", "1", ""),
-    ("identifier", "SELECT a", "", "", "a", ""),
-    ("blanks", "SELECT 1", "", "", " ", ""),
-    ("open brackets", "SELECT ", "([", "", "", ""),
-    ("JSON constructors", "SELECT ", "JSON_ARRAY(", "1", ")", ""),
-    ("EXPLAIN", "", "EXPLAIN ", "SELECT 1", "", ""),
-    (
-        "multi-column SET",
-        "EXPLAIN UPDATE t SET ",
-        "(a,b)=(SELECT (WITH x AS (UPDATE t SET ",
-        "a=1",
-        " RETURNING 1) SELECT 1),1)",
-        "",
-    ),
-    ("wide multi-column SET", "UPDATE t SET (a", "", "", ",a", ")=(SELECT 1)"),
-    ("grouping sets", "SELECT 1 GROUP BY ", "GROUPING SETS (", "a", ")", ""),
-    ("type modifiers", "SELECT 1::", "a(1::", "a", ")", ""),
-    ("array bounds", "SELECT a::int", "", "", "[]", ""),
-];
-
-fn nested(n: usize, case: &(&str, &str, &str, &str, &str, &str)) -> String {
-    let (_, prefix, open, core, close, suffix) = case;
-    format!("{prefix}{}{core}{}{suffix}", open.repeat(n), close.repeat(n))
-}
-
 #[test]
 fn a_hundred_thousand_of_anything_is_refused_at_once() {
     for case in NESTED {
         let sql = nested(100_000, case);
         assert_eq!(timed(case.0, &sql, &Rules::default()), Err("guard.text.size".into()));
     }
+}
+
+/// Constructs that are no SQL, or no longer when they stand twice.
+const NO_SQL: &[&str] = &[
+    "literals",
+    "dollars open",
+    "open brackets",
+    "EXPLAIN",
+    "BETWEEN",
+    "IS DISTINCT FROM",
+    "LIKE",
+    "SIMILAR TO",
+    "comparisons chained",
+    "dollar tags",
+    "comments that never end",
+];
+
+#[test]
+fn the_constructs_are_sql() {
+    let rules = Rules { server_major: 18, ..Rules::default() };
+    let mut wrong = Vec::new();
+    for case in NESTED {
+        let syntax = timed(case.0, &nested(2, case), &rules) == Err("guard.text.syntax".into());
+        if syntax != NO_SQL.contains(&case.0) {
+            wrong.push(nested(2, case));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// The worst that fits: as many as the size limit admits, and as many as the
@@ -115,8 +69,7 @@ fn whatever_fits_the_size_limit_is_answered_in_bounded_time() {
     for limit in [Rules::default().max_sql_bytes, HARD_MAX_SQL_BYTES] {
         let rules = Rules { max_sql_bytes: limit, server_major: 18, ..Rules::default() };
         for case in NESTED {
-            let each = nested(1, case).len() - nested(0, case).len();
-            let most = (limit - nested(0, case).len()) / each;
+            let most = most(limit, case);
             for n in [most, most.min(4000), most.min(1200), most.min(250)] {
                 let _ = timed(case.0, &nested(n, case), &rules);
             }

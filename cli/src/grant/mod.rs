@@ -6,6 +6,7 @@
 //! every name in it went through [`quote`].
 
 mod parts;
+mod public;
 pub(crate) mod quote;
 
 use std::time::Duration;
@@ -56,9 +57,9 @@ pub(crate) fn script(wish: &Wish) -> String {
     parts::database(&mut script, wish);
     parts::relations(&mut script, wish);
     if wish.from_public {
-        parts::public(&mut script);
+        public::revoked(&mut script);
     }
-    parts::left(&mut script, wish);
+    public::left(&mut script, wish);
     tail(&mut script, wish);
     script.0
 }

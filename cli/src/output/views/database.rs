@@ -193,7 +193,7 @@ pub(crate) struct Probe {
 }
 
 /// Steps of a probe, in their order.
-const STAGES: [&str; 5] = ["resolve", "connect", "tls", "authenticate", "query"];
+const STAGES: [&str; 6] = ["resolve", "connect", "tls", "authenticate", "query", "rights"];
 
 impl Probe {
     pub(crate) fn from_wire(probe: v1::EdgeProbe) -> Self {
@@ -284,6 +284,11 @@ mod tests {
         let cases = [
             (probe(true, "query", ""), "resolve ok, connect ok, tls ok, authenticate ok, query ok", "PostgreSQL 15.4"),
             (probe(false, "tls", "no"), "resolve ok, connect ok, tls FAILED", "no"),
+            (
+                probe(false, "rights", "a superuser"),
+                "resolve ok, connect ok, tls ok, authenticate ok, query ok, rights FAILED",
+                "a superuser",
+            ),
             (probe(false, "resolve", "no"), "resolve FAILED", "no"),
             (Probe::from_wire(v1::EdgeProbe { edge_id: "e".into(), result: None }), "", "did not answer"),
         ];

@@ -171,6 +171,9 @@ async fn tail(session: &Session, output: &Output, filter: &Filter, mut last: u64
     tokio::pin!(interrupt);
     let end = loop {
         tokio::select! {
+            // In this order: the first look installs the handler, so that
+            // Ctrl-C is heard from the first event on.
+            biased;
             signal = &mut interrupt => {
                 break signal.map_err(|source| CliError::local("cannot wait for Ctrl-C", source));
             }

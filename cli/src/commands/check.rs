@@ -74,7 +74,7 @@ impl Check {
         let rules = self.rules(role.as_ref(), catalog);
         let judged = nla_guard::check(&sql, &rules);
         let basis = Basis::of(&rules, self.role.as_ref());
-        let verdict = Verdict::of(&sql, &judged, basis, self.explain);
+        let verdict = Verdict::of(&sql, &judged, &rules, basis, self.explain);
         output.result(&verdict)?;
         if verdict.is_allowed() { Ok(()) } else { Err(CliError::StatementRefused) }
     }

@@ -113,9 +113,12 @@ async fn the_role_reads_and_the_server_keeps_it_from_the_rest() {
         .collect();
     let file = sandbox.folder().join("shop.catalog.json");
     std::fs::write(&file, rows.concat()).unwrap();
-    let check = ["check", "-o", "json", "--catalog", file.to_str().unwrap(), "SELECT n FROM shop.later"];
+    let check = ["check", "--explain", "-o", "json", "--catalog", file.to_str().unwrap(), "SELECT n FROM shop.later"];
     let verdict: serde_json::Value = serde_json::from_str(&nlactl(dir, &check).await).unwrap();
     assert_eq!(verdict["verdict"], "allowed", "{verdict:#}");
+    let decided = &verdict["statement"]["decided"][0];
+    assert_eq!((&decided["kind"], &decided["name"]), (&"relation".into(), &"shop.later".into()), "{verdict:#}");
+    assert!(decided["why"].as_str().unwrap().starts_with("of this database"), "{verdict:#}");
     assert!(verdict["basis"]["catalog"]["relations"].as_u64().unwrap() > 20, "{verdict:#}");
     assert!(verdict["basis"]["server_major"].as_u64().unwrap() >= 14, "{verdict:#}");
 

@@ -1,7 +1,7 @@
 //! The guard's verdict on one statement: what, where, why, and what to do.
 
 use nla_domain::id::RoleName;
-use nla_guard::{CheckedSql, Refusal, Rules, StatementKind};
+use nla_guard::{CheckedSql, Decision, Refusal, Rules, StatementKind};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -23,8 +23,6 @@ pub(crate) struct Verdict {
     basis: Basis,
     #[serde(skip)]
     excerpt: Option<Excerpt>,
-    #[serde(skip)]
-    explain: bool,
 }
 
 /// A place in the text as it was given.
@@ -45,6 +43,16 @@ struct Statement {
     fingerprint: String,
     relations: Vec<String>,
     functions: Vec<String>,
+    /// Why each of them is allowed; only on request.
+    decided: Option<Vec<Decided>>,
+}
+
+/// One name, as PostgreSQL resolves it, and why it may be used.
+#[derive(Debug, Serialize)]
+struct Decided {
+    kind: &'static str,
+    name: String,
+    why: String,
 }
 
 /// What the verdict rests on.
@@ -87,7 +95,13 @@ impl Basis {
 }
 
 impl Verdict {
-    pub(crate) fn of(sql: &str, judged: &Result<CheckedSql, Refusal>, basis: Basis, explain: bool) -> Self {
+    pub(crate) fn of(
+        sql: &str,
+        judged: &Result<CheckedSql, Refusal>,
+        rules: &Rules,
+        basis: Basis,
+        explain: bool,
+    ) -> Self {
         let mut verdict = Self {
             verdict: "allowed",
             code: None,
@@ -97,10 +111,9 @@ impl Verdict {
             statement: None,
             basis,
             excerpt: None,
-            explain,
         };
         match judged {
-            Ok(checked) => verdict.statement = Some(Statement::of(checked)),
+            Ok(checked) => verdict.statement = Some(Statement::of(checked, explain.then_some(rules))),
             Err(refusal) => {
                 verdict.verdict = "refused";
                 verdict.code = Some(refusal.code());
@@ -120,7 +133,9 @@ impl Verdict {
 }
 
 impl Statement {
-    fn of(checked: &CheckedSql) -> Self {
+    /// With rules: also why each name is allowed under them.
+    fn of(checked: &CheckedSql, rules: Option<&Rules>) -> Self {
+        let decided = |decision: Decision| Decided { kind: decision.kind, name: decision.name, why: decision.why };
         Self {
             kind: match checked.kind() {
                 StatementKind::Rows => "rows",
@@ -130,6 +145,7 @@ impl Statement {
             fingerprint: checked.fingerprint().to_owned(),
             relations: checked.relations().iter().map(ToString::to_string).collect(),
             functions: checked.functions().iter().map(ToString::to_string).collect(),
+            decided: rules.map(|rules| checked.decided(rules).into_iter().map(decided).collect()),
         }
     }
 }
@@ -180,8 +196,8 @@ impl Show for Verdict {
         if let Some(hint) = self.hint.as_ref().filter(|hint| !hint.is_empty()) {
             table = table.prose(format_args!("hint: {hint}"));
         }
-        if let Some(statement) = self.statement.as_ref().filter(|_| self.explain) {
-            table = statement.lines(table);
+        if let Some(statement) = &self.statement {
+            table = statement.explained(table);
         }
         if self.basis.catalog.is_none() {
             table = table.prose(
@@ -198,13 +214,13 @@ impl Show for Verdict {
 }
 
 impl Statement {
-    fn lines(&self, table: Table) -> Table {
-        let none = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        table
-            .line(format_args!("kind: {}", self.kind))
-            .line(format_args!("fingerprint: {}", self.fingerprint))
-            .prose(format_args!("relations: {}", none(&self.relations)))
-            .prose(format_args!("functions: {}", none(&self.functions)))
+    fn explained(&self, table: Table) -> Table {
+        let Some(decided) = &self.decided else { return table };
+        let table =
+            table.line(format_args!("kind: {}", self.kind)).line(format_args!("fingerprint: {}", self.fingerprint));
+        decided.iter().fold(table, |table, decided| {
+            table.prose(format_args!("{} {}: {}", decided.kind, decided.name, decided.why))
+        })
     }
 }
 

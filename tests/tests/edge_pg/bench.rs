@@ -54,11 +54,16 @@ pub(crate) struct Bench {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) handler: Arc<EdgeHandler>,
     pub(crate) token: TokenText,
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Bench {
     pub(crate) async fn start(limits: DatabaseLimits) -> Self {
+        Self::with(limits, |_| ()).await
+    }
+
+    /// With other settings of the pipeline than the defaults.
+    pub(crate) async fn with(limits: DatabaseLimits, change: impl FnOnce(&mut PipelineConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let postgres = Postgres::start(Options::new(folder.path().join("pg")).throw_away()).await.unwrap();
         let admin = postgres.connect_as_superuser("postgres").await.unwrap();
@@ -68,11 +73,12 @@ impl Bench {
             .unwrap();
         let holder = SnapshotHolder::new(Arc::new(BootClock));
         let audit = AuditQueue::new("test".into(), QueueLimits::default(), Arc::new(SystemClock));
-        let config = PipelineConfig::new("edge-1".parse().unwrap(), Arc::new(SystemClock));
+        let mut config = PipelineConfig::new("edge-1".parse().unwrap(), Arc::new(SystemClock));
+        change(&mut config);
         let pipeline = Pipeline::new(holder.clone(), audit.clone(), config).unwrap();
         let handler = Arc::new(EdgeHandler::new(Arc::clone(&pipeline)));
         let token = TokenText::generate().unwrap();
-        let bench = Self { postgres, admin, holder, audit, pipeline, handler, token, _folder: folder };
+        let bench = Self { postgres, admin, holder, audit, pipeline, handler, token, folder };
         bench.publish(1, bench.database(limits), bench.credential("reader secret", 1), Some(AMPLE));
         bench
     }

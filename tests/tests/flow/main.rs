@@ -11,5 +11,6 @@ mod edges;
 mod refused;
 mod restarts;
 mod revocation;
+mod role;
 mod schema;
 mod stale;

@@ -58,16 +58,16 @@ impl PipelineConfig {
         }
     }
 
-    fn connection(&self, purpose: &str) -> ConnectionSettings {
+    fn connection(&self, prefix: &str) -> ConnectionSettings {
         ConnectionSettings {
-            application_name: format!("nla/{}{purpose}", self.edge),
+            application_name: format!("{prefix}/{}", self.edge),
             connect_timeout: self.connect_timeout,
         }
     }
 
     pub(super) fn inspector_settings(&self) -> InspectorSettings {
         InspectorSettings {
-            connection: self.connection("/catalog"),
+            connection: self.connection("nla-catalog"),
             refresh: self.catalog_refresh,
             idle_timeout: self.pool_idle,
             clock: Arc::clone(&self.boot_clock),
@@ -75,6 +75,6 @@ impl PipelineConfig {
     }
 
     pub(super) fn pool_settings(&self) -> PoolSettings {
-        PoolSettings { connection: self.connection(""), wait_timeout: self.pool_wait, idle_timeout: self.pool_idle }
+        PoolSettings { connection: self.connection("nla"), wait_timeout: self.pool_wait, idle_timeout: self.pool_idle }
     }
 }

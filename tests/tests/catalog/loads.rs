@@ -23,7 +23,7 @@ use super::bench::{Bench, parts, text, tool_call};
 fn inspector() -> Inspector {
     Inspector::new(InspectorSettings {
         connection: ConnectionSettings {
-            application_name: "nla/test/catalog".into(),
+            application_name: "nla-catalog/test".into(),
             connect_timeout: Duration::from_secs(5),
         },
         refresh: Duration::from_secs(30),
@@ -86,7 +86,7 @@ async fn twenty_tokens_on_a_cold_edge_make_one_look() {
         call.await.unwrap();
     }
     let log = std::fs::read_to_string(bench.postgres.log_file()).unwrap();
-    let looks = log.lines().filter(|line| line.starts_with("<nla/edge-1/catalog>") && line.contains("BEGIN READ ONLY"));
+    let looks = log.lines().filter(|line| line.starts_with("<nla-catalog/edge-1>") && line.contains("BEGIN READ ONLY"));
     assert_eq!(looks.count(), 1, "{log}");
 }
 

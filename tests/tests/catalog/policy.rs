@@ -38,7 +38,7 @@ async fn a_superuser_is_refused_unless_the_policy_says_otherwise() {
     }
     assert_eq!(bench.running().await, 0);
     let sql =
-        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader' AND application_name NOT LIKE '%/catalog'";
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader' AND application_name NOT LIKE 'nla-catalog/%'";
     assert_eq!(bench.admin.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 0, "no connection was leased");
     assert_eq!(bench.pipeline.database_reports()[0].state, DatabaseState::Refused);
 

@@ -191,7 +191,7 @@ impl Bench {
     /// Statements of calls that run on the server now.
     pub(crate) async fn running(&self) -> i64 {
         let sql = "SELECT count(*) FROM pg_stat_activity
-             WHERE usename = 'reader' AND state <> 'idle' AND application_name NOT LIKE '%/catalog'";
+             WHERE usename = 'reader' AND state <> 'idle' AND application_name NOT LIKE 'nla-catalog/%'";
         self.admin.query_one(sql, &[]).await.unwrap().get(0)
     }
 

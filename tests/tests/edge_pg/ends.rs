@@ -72,8 +72,7 @@ async fn a_revocation_ends_it_and_its_connections() {
     let began = std::time::Instant::now();
     loop {
         // The edge's own look at the catalog is nobody's call.
-        let sql =
-            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader' AND application_name NOT LIKE '%/catalog'";
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader' AND application_name NOT LIKE 'nla-catalog/%'";
         let open: i64 = bench.admin.query_one(sql, &[]).await.unwrap().get(0);
         if open == 0 {
             break;

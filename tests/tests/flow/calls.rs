@@ -109,21 +109,15 @@ pub(crate) async fn watch(sandbox: &Sandbox) -> Client {
     sandbox.sample.postgres.connect_as_superuser(sample::DATABASE).await.unwrap()
 }
 
-/// The sessions of the edges' calls on the server, without those over which the
-/// edges look at the catalog.
-const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity
-    WHERE application_name LIKE 'nla/%' AND application_name NOT LIKE '%/catalog'";
-
-/// How many there are.
+/// The edges' sessions on the server.
 pub(crate) async fn sessions(watch: &Client) -> i64 {
-    let sql = SESSIONS;
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'nla/%'";
     watch.query_one(sql, &[]).await.unwrap().get(0)
 }
 
 /// Waits until that many statements of the edges run.
 pub(crate) async fn until_running(watch: &Client, wanted: i64) {
-    let sql = format!("{SESSIONS} AND state = 'active'");
-    let sql = sql.as_str();
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'nla/%' AND state = 'active'";
     wait_for(&format!("{wanted} running statements"), || async {
         watch.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == wanted
     })

@@ -1,7 +1,8 @@
 //! What a statement could leave behind in a server, to be compared before and
 //! after: rows, catalogs, settings, locks, files. Called by the suites that run
 //! what the guard accepts, and through an edge what it refuses.
-//! Invariant: looking changes nothing.
+//! Invariant: looking changes nothing; so rows are printed as records, since a
+//! cast to text could be the database's own.
 
 use anyhow::Context as _;
 use tokio_postgres::Client;
@@ -27,7 +28,7 @@ pub async fn traces(admin: &Client) -> anyhow::Result<Vec<(String, String)>> {
         .await
         .context("cannot list the tables")?;
     for table in tables.iter().map(|row| row.get::<_, String>(0)) {
-        let sql = format!("SELECT count(*) || ' ' || coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {table} t");
+        let sql = format!("SELECT count(*) || ' ' || coalesce(sum(hashtextextended(record_out(t)::text, 0)), 0) FROM {table} t");
         note(table, &sql).await?;
     }
     let catalogs = [
@@ -66,7 +67,7 @@ pub async fn traces(admin: &Client) -> anyhow::Result<Vec<(String, String)>> {
     for (catalog, columns) in catalogs {
         let from = if catalog.contains('(') { catalog.to_owned() } else { format!("{catalog} t") };
         let sql = format!(
-            "SELECT count(*) || ' ' || coalesce(sum(hashtextextended(ROW({columns})::text, 0)), 0) FROM {from}"
+            "SELECT count(*) || ' ' || coalesce(sum(hashtextextended(record_out(ROW({columns}))::text, 0)), 0) FROM {from}"
         );
         note(catalog.to_owned(), &sql).await?;
     }

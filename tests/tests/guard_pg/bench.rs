@@ -1,12 +1,15 @@
 //! A server with the sample, the guard for its version, and a session in which
 //! accepted statements run with nothing but a time limit around them.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use nla_guard::{CheckedSql, Parser, ParserConfig, Refusal, Rules};
+use nla_guard::{Catalog, CheckedSql, Parser, ParserConfig, Refusal, Rules, catalog::FACTS_SQL};
 use nla_sandbox::sample::{self, TemporarySample};
 use nla_tests::traces::traces;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 /// `statement_timeout` of the session.
 pub(crate) const LIMIT: Duration = Duration::from_secs(2);
@@ -42,6 +45,19 @@ impl Bench {
         let major = u16::try_from(row.get::<_, i32>(0)).unwrap();
         let parser = Parser::start(ParserConfig { threads: 1, queue: 8 }).unwrap();
         Self { sample, admin, major, parser, rules: Rules { server_major: major, ..Rules::default() } }
+    }
+
+    /// From now on the guard judges with what the database holds, for sessions
+    /// that search these schemas.
+    pub(crate) async fn look(&mut self, search_path: &str) {
+        self.admin.batch_execute(&format!("SET search_path = {search_path}")).await.unwrap();
+        let answer = self.admin.simple_query(&format!("BEGIN READ ONLY; {FACTS_SQL}; ROLLBACK")).await.unwrap();
+        let facts = answer.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        self.admin.batch_execute("RESET search_path").await.unwrap();
+        self.rules.catalog = Some(Arc::new(Catalog::from_json(facts.unwrap().as_bytes()).unwrap()));
     }
 
     pub(crate) fn judge(&self, sql: &str) -> Result<CheckedSql, Refusal> {
@@ -83,8 +99,9 @@ impl Session {
         client
             .batch_execute(&format!(
                 "SET statement_timeout = {}; SET temp_file_limit = '200MB'; SET work_mem = '16MB'; SET jit = off;
-                 SET max_parallel_workers_per_gather = 0; SET search_path = pg_catalog, shop",
-                LIMIT.as_millis()
+                 SET max_parallel_workers_per_gather = 0; SET search_path = {}",
+                LIMIT.as_millis(),
+                bench.rules.catalog.as_ref().map_or("pg_catalog, shop", |catalog| catalog.search_path())
             ))
             .await
             .unwrap();

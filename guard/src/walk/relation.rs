@@ -165,7 +165,7 @@ impl Walk<'_> {
             }
             Found::Nothing => {
                 // A name of PostgreSQL's is better refused for what it is.
-                if schema.is_none() && relations::verdict(None, &name.name) == Judged::Sensitive {
+                if relations::verdict(schema, &name.name) == Judged::Sensitive {
                     return None;
                 }
                 self.unknown.get_or_insert_with(|| {

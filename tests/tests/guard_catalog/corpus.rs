@@ -8,15 +8,15 @@ use nla_guard::{Catalog, Rules, catalog::FACTS_SQL, check};
 use nla_sandbox::postgres::{Options, Postgres};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-const SETUP: &str = include_str!("../../../guard/tests/corpus/own-setup.sql");
+pub(crate) const SETUP: &str = include_str!("../../../guard/tests/corpus/own-setup.sql");
 const CASES: &str = include_str!("../../../guard/tests/corpus/own.sql");
 
-struct Case {
-    sql: &'static str,
-    refuse: Option<&'static str>,
+pub(crate) struct Case {
+    pub(crate) sql: &'static str,
+    pub(crate) refuse: Option<&'static str>,
 }
 
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let paragraphs = CASES.split("\n\n").filter(|paragraph| !paragraph.starts_with("-- Statements that must"));
     paragraphs
         .map(|paragraph| match paragraph.strip_prefix("-- refuse: ").and_then(|rest| rest.split_once('\n')) {
@@ -35,7 +35,7 @@ async fn catalog(client: &Client) -> Catalog {
     Catalog::from_json(json.unwrap().as_bytes()).unwrap()
 }
 
-async fn touched(client: &Client) -> i64 {
+pub(crate) async fn touched(client: &Client) -> i64 {
     client.query_one("SELECT last_value + is_called::int FROM own.touched", &[]).await.unwrap().get(0)
 }
 

@@ -3,3 +3,4 @@
 #![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
 mod corpus;
+mod edge;

@@ -24,6 +24,10 @@ pub(crate) const ENDLESS: &str = "SELECT count(*) FROM shop.orders a, shop.order
 /// a crowded machine needs.
 pub(crate) const GRACE: Duration = Duration::from_secs(8);
 
+/// Which sessions of `pg_stat_activity` serve calls; those with which the edge
+/// looks at the catalog are told apart by their name.
+pub(crate) const OURS: &str = "application_name LIKE 'nla/%' AND application_name NOT LIKE '%/catalog'";
+
 static TURN: RwLock<()> = RwLock::const_new(());
 
 /// For tests that measure nothing: they run beside each other.
@@ -97,15 +101,13 @@ impl Bench {
 
     /// Sessions of the edge for calls, whatever they do.
     pub(crate) async fn sessions(&self) -> i64 {
-        self.count("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'nla/%'").await
+        self.count(&format!("SELECT count(*) FROM pg_stat_activity WHERE {OURS}")).await
     }
 
     /// Statements of the edge that run now.
     pub(crate) async fn running(&self) -> i64 {
-        self.count(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'nla/%' AND state IS DISTINCT FROM 'idle'",
-        )
-        .await
+        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE {OURS} AND state IS DISTINCT FROM 'idle'");
+        self.count(&sql).await
     }
 
     /// Waits until that many statements of the edge run.

@@ -14,7 +14,7 @@ use nla_sandbox::{mcp::McpClient, system::wait_for};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::bench::{Bench, ENDLESS, alone, ask, rows};
+use super::bench::{Bench, ENDLESS, OURS, alone, ask, rows};
 
 const CALLS: u32 = 1_000;
 /// More than the pool has, so that some leave while they wait for a connection.
@@ -77,12 +77,15 @@ async fn clients_leave_a_thousand_times() {
     bench.until_running(0).await;
     wait_for("no more sessions than the pool has", || async { bench.sessions().await <= POOL }).await.unwrap();
 
-    let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'nla/%'
-        AND (state <> 'idle' OR xact_start IS NOT NULL OR backend_xmin IS NOT NULL OR application_name <> 'nla/edge-1')";
-    assert_eq!(bench.count(open).await, 0, "a session is not as at its start");
-    let locks = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-        WHERE application_name LIKE 'nla/%' OR locktype = 'advisory'";
-    assert_eq!(bench.count(locks).await, 0, "a session holds a lock");
+    let open = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE {OURS} AND (state <> 'idle' OR xact_start IS NOT NULL
+            OR backend_xmin IS NOT NULL OR application_name <> 'nla/edge-1')"
+    );
+    assert_eq!(bench.count(&open).await, 0, "a session is not as at its start");
+    let locks = format!(
+        "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE {OURS} OR locktype = 'advisory'"
+    );
+    assert_eq!(bench.count(&locks).await, 0, "a session holds a lock");
 
     // Each answer is the answer to what was asked, on a session as it should be.
     let mut pids = BTreeSet::new();

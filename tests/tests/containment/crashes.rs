@@ -13,7 +13,7 @@ use nla_sandbox::{
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use super::bench::{Bench, ENDLESS, ask, beside_others, error, request_id, result, rows};
+use super::bench::{Bench, ENDLESS, OURS, ask, beside_others, error, request_id, result, rows};
 
 fn start(client: &McpClient) -> JoinHandle<Answer> {
     let client = client.clone();
@@ -27,9 +27,12 @@ fn signal(name: &str, pid: i32) {
 
 /// The process of the one statement that runs.
 async fn backend(bench: &Bench) -> i32 {
-    bench.until_running(1).await;
-    let sql = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'nla/%' AND state = 'active'";
-    bench.admin.query_one(sql, &[]).await.unwrap().get(0)
+    // Not one that still does what comes before the statement.
+    let running = format!("{OURS} AND state = 'active' AND query LIKE '%shop.orders d%'");
+    let count = format!("SELECT count(*) FROM pg_stat_activity WHERE {running}");
+    wait_for("the statement", || async { bench.count(&count).await == 1 }).await.unwrap();
+    let sql = format!("SELECT pid FROM pg_stat_activity WHERE {running}");
+    bench.admin.query_one(&sql, &[]).await.unwrap().get(0)
 }
 
 /// What a caller may learn of a crash, and what the audit log keeps.

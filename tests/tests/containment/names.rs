@@ -3,13 +3,13 @@
 use nla_sandbox::mcp::McpClient;
 use serde_json::json;
 
-use super::bench::{Bench, ENDLESS, beside_others};
+use super::bench::{Bench, ENDLESS, OURS, beside_others};
 
 /// What PostgreSQL shows of the one statement that runs.
 async fn shown(bench: &Bench) -> String {
     bench.until_running(1).await;
-    let sql = "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'nla/%' AND state = 'active'";
-    bench.admin.query_one(sql, &[]).await.unwrap().get(0)
+    let sql = format!("SELECT application_name FROM pg_stat_activity WHERE {OURS} AND state = 'active'");
+    bench.admin.query_one(&sql, &[]).await.unwrap().get(0)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -34,8 +34,8 @@ async fn a_running_statement_names_edge_token_and_request() {
         bench.until_running(0).await;
     }
     // Between calls a session keeps no call's name.
-    let idle = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'nla/edge-1/%'";
-    assert_eq!(bench.count(idle).await, 0);
+    let idle = format!("SELECT count(*) FROM pg_stat_activity WHERE {OURS} AND application_name <> 'nla/edge-1'");
+    assert_eq!(bench.count(&idle).await, 0);
 
     nla_sandbox::system::wait_for("the events", || async { bench.events(&id).await.len() == 2 }).await.unwrap();
     let mut events = bench.events(&id).await;

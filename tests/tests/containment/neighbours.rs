@@ -7,7 +7,7 @@ use nla_sandbox::{mcp::McpClient, sample, system::wait_for};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::bench::{Bench, ENDLESS, alone, ask, error, rows};
+use super::bench::{Bench, ENDLESS, OURS, alone, ask, error, rows};
 
 const POINT: &str = "SELECT name FROM shop.tenants WHERE id = 1";
 const POINTS: usize = 41;
@@ -46,10 +46,9 @@ async fn ten_slow_calls_of_one_token() {
         let sql = if at < WAITING { "SELECT count(*) FROM shop.products" } else { ENDLESS };
         calls.spawn(async move { ask(&client, sql).await });
     }
-    let waiting =
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'nla/%' AND wait_event_type = 'Lock'";
+    let waiting = format!("SELECT count(*) FROM pg_stat_activity WHERE {OURS} AND wait_event_type = 'Lock'");
     wait_for("calls that wait for the lock", || async {
-        bench.count(waiting).await == i64::try_from(WAITING).unwrap()
+        bench.count(&waiting).await == i64::try_from(WAITING).unwrap()
     })
     .await
     .unwrap();

@@ -142,12 +142,12 @@ async fn nothing_stays_in_a_session() {
                 if result["structuredContent"]["rows"] == json!([[42]]) {
                     ran += 1;
                 }
+                let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+                assert_eq!(bench.count(locks).await, 0, "{name}: after {sql}, with the session idle");
                 assert_eq!(look(&client).await, before, "{name}: after {sql}: {result}");
                 bench.until_running(0).await;
             }
         }
-        let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
-        assert_eq!(bench.count(locks).await, 0, "{name}");
     }
     println!("{ran} of the functions ran to their end");
     assert!(ran >= CALM.len(), "{ran}");

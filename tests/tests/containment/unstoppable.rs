@@ -83,9 +83,9 @@ async fn what_cannot_be_cancelled_stays_within_its_pool() {
     let (id, greedy) = bench.token("brief").await;
     let (_, other) = bench.token("brief").await;
     rows(&greedy, "SELECT 1").await;
-    // About 10 s each on a machine of its own: translate() compares without
+    // About 5 s each on a machine of its own: translate() compares without
     // looking up, and there are many like it.
-    let long = "SELECT length(translate(repeat('x', 30000), repeat('a', 1000000), 'b'))";
+    let long = "SELECT length(translate(repeat('x', 12000), repeat('a', 1000000), 'b'))";
     let mut most = 0;
     for _ in 0..3 {
         let mut calls = JoinSet::new();
@@ -104,8 +104,6 @@ async fn what_cannot_be_cancelled_stays_within_its_pool() {
     println!("{most} statements of one token ran on the server at once");
     let timed_out = bench.events(&id).await.iter().filter(|event| event.reason == "timed_out").count();
     assert!(timed_out > 0);
-    let ours = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'nla/%' AND state <> 'idle'";
-    bench.admin.query(ours, &[]).await.unwrap();
     assert!(most <= POOL, "{most} statements of one token ran at once, and its pool has {POOL}");
     bench.until_running(0).await;
     assert_eq!(rows(&greedy, "SELECT 41 + 1").await, json!([[42]]));

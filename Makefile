@@ -19,7 +19,7 @@ demo: ## Starts a whole NLA with sample data; options by ARGS="--help"
 	@$(ENV); cargo build --bin nlactl && exec cargo run --bin nla-demo -- $(ARGS)
 
 test: ## Runs all tests; options of cargo test by ARGS="..."
-	@scripts/setup
+	@scripts/setup test
 	@$(ENV); exec cargo test --workspace $(ARGS)
 
 release: ## Builds what is deployed: nla-control-plane, nla-edge, nlactl

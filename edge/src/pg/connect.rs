@@ -83,12 +83,10 @@ pub struct Connected {
     pub server_major: u16,
 }
 
-/// A session for statements, and what was learned of its server.
+/// A session for statements, and where its role looks for names.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) session: Session,
-    /// The first number of `server_version`.
-    pub(crate) server_major: u16,
     /// The search path of a statement that brings none: `pg_catalog` first, the
     /// role's own path after it, temporary objects last.
     pub(crate) search_path: String,
@@ -260,7 +258,9 @@ async fn learn_of(mut session: Session) -> Result<Opened, ConnectError> {
         "" => "pg_catalog, pg_temp".to_owned(),
         path => format!("pg_catalog, {path}, pg_temp"),
     };
-    Ok(Opened { server_major: major(&text(1))?, session, search_path })
+    // What has no version is not PostgreSQL.
+    major(&text(1))?;
+    Ok(Opened { session, search_path })
 }
 
 async fn learn(client: ClientWrapper, meter: Arc<Meter>) -> Result<Connected, ConnectError> {

@@ -137,11 +137,6 @@ impl Lease {
         Self { connection: Some(connection), target, clean: true }
     }
 
-    /// The server's major version.
-    pub fn server_major(&self) -> u16 {
-        self.connection.as_deref().expect("only drop takes the connection").server_major
-    }
-
     fn opened(&mut self) -> &mut Opened {
         self.connection.as_deref_mut().expect("only drop takes the connection")
     }

@@ -72,24 +72,17 @@ struct Key {
 pub struct Pools {
     settings: PoolSettings,
     pools: Mutex<HashMap<Key, Pool>>,
-    /// Major versions of the servers that were reached.
-    majors: Mutex<HashMap<DatabaseName, u16>>,
 }
 
 impl Pools {
     /// No pools yet.
     pub fn new(settings: PoolSettings) -> Self {
-        Self { settings, pools: Mutex::default(), majors: Mutex::default() }
+        Self { settings, pools: Mutex::default() }
     }
 
     /// How connections are made, for a probe outside of any pool.
     pub(crate) fn connection_settings(&self) -> ConnectionSettings {
         self.settings.connection.clone()
-    }
-
-    /// The major version of the database's server, once it was reached.
-    pub fn server_major(&self, database: &DatabaseName) -> Option<u16> {
-        lock(&self.majors).get(database).copied()
     }
 
     /// A connection of the token's own to the granted database.
@@ -114,7 +107,6 @@ impl Pools {
             PoolError::Closed => PgError::Replaced,
             PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => PgError::Lost,
         })?;
-        lock(&self.majors).insert(grant.database.name.clone(), object.server_major);
         Ok(Lease::new(object, Arc::clone(&pool.manager().target)))
     }
 
@@ -164,7 +156,6 @@ impl Pools {
             }
             keep
         });
-        lock(&self.majors).retain(|name, _| snapshot.is_some_and(|s| s.databases.contains_key(name)));
     }
 
     /// Closes the pools of one token.

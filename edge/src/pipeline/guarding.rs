@@ -84,13 +84,23 @@ impl Guard {
         inspector: &Inspector,
     ) -> Result<CheckedSql, Failure> {
         let mut judged = self.judge(vetted, ask).await?;
-        if judged.as_ref().is_err_and(Refusal::may_be_stale)
-            && let Some(newer) = inspector.newer_than(vetted.grant(), vetted.known()).await
-        {
-            vetted.renew(newer)?;
-            judged = self.judge(vetted, ask).await?;
+        let mut old = false;
+        if judged.as_ref().is_err_and(Refusal::may_be_stale) {
+            match inspector.newer_than(vetted.grant(), vetted.known()).await {
+                Some(newer) => {
+                    vetted.renew(newer)?;
+                    judged = self.judge(vetted, ask).await?;
+                }
+                None => old = true,
+            }
         }
-        let checked = judged.map_err(|refusal| Failure::of_refusal(&refusal))?;
+        let checked = judged.map_err(|refusal| {
+            let mut failure = Failure::of_refusal(&refusal);
+            if let Some(hint) = failure.hint.as_mut().filter(|_| old) {
+                hint.push_str(" If it was made just now, try again in a few seconds.");
+            }
+            failure
+        })?;
         ask.note(call, vetted.grant(), Some(checked.fingerprint()));
         call.note_relations(&checked);
         Ok(checked)

@@ -135,8 +135,8 @@ impl Entry {
     }
 
     /// The facts after a look that begins now or later, for a statement that
-    /// names something which `judged` does not have. `None` when there was none
-    /// in time.
+    /// names something which `judged` does not have. `None` when none succeeded
+    /// in time; the next one comes as soon as it may.
     pub(super) async fn newer_than(self: &Arc<Self>, judged: &Arc<Inspected>) -> Option<Arc<Inspected>> {
         let since = self.clock.elapsed();
         loop {
@@ -158,8 +158,11 @@ impl Entry {
                 None if next.saturating_sub(since) <= TURN_PATIENCE => {
                     tokio::time::sleep(next.saturating_sub(self.clock.elapsed())).await;
                 }
-                // Somebody else's look may have seen it.
-                None => return self.facts.load_full().filter(|facts| !Arc::ptr_eq(facts, judged)),
+                None => {
+                    self.state().wanted = true;
+                    // Somebody else's look may have seen it.
+                    return self.facts.load_full().filter(|facts| !Arc::ptr_eq(facts, judged));
+                }
             }
         }
     }

@@ -9,7 +9,7 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use nla_guard::{Rules, check_here};
+use nla_guard::check_here;
 use pg_query::ParserOptions;
 
 mod statements;
@@ -21,7 +21,7 @@ fn main() {
 
 fn measure() {
     let mut criterion = Criterion::default().configure_from_args();
-    let rules = Rules::default();
+    let rules = statements::rules();
     for (name, sql) in statements::all() {
         let mut group = criterion.benchmark_group(name);
         group.bench_function("grammar", |b| b.iter(|| pg_query::split_with_parser(black_box(&sql)).map(|s| s.len())));

@@ -10,7 +10,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use nla_guard::{Rules, check_here};
+use nla_guard::check_here;
 use pg_query::ParserOptions;
 
 mod statements;
@@ -29,7 +29,7 @@ fn main() {
 }
 
 fn measure() {
-    let rules = Rules::default();
+    let rules = statements::rules();
     let mut beyond = Vec::new();
     for (name, sql) in statements::all() {
         let (mut parse, mut check) = (f64::MAX, f64::MAX);

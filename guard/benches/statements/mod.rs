@@ -1,5 +1,16 @@
 //! The statements that are measured: short, of a usual length, and 20 KB.
 
+use std::sync::Arc;
+
+use nla_guard::{Catalog, Rules};
+
+/// The rules as an edge has them: with what the database holds.
+pub(crate) fn rules() -> Rules {
+    let catalog = Catalog::from_json(include_bytes!("../../fuzz/facts.json"))
+        .expect("facts.json is stale: run guard/tools/dump-facts.sh");
+    Rules { catalog: Some(Arc::new(catalog)), ..Rules::default() }
+}
+
 /// Name and text of each statement.
 pub(crate) fn all() -> Vec<(&'static str, String)> {
     vec![
@@ -37,7 +48,7 @@ fn long() -> String {
             "SELECT '{n}' AS part, c.country, count(*) FILTER (WHERE o.status = 'paid') AS paid,
        sum(CASE WHEN o.total > {n} THEN o.total * 2 - o.discount ELSE 0 END)::numeric(12, 2) AS weighted
 FROM orders o LEFT JOIN customers c ON c.id = o.customer_id AND c.active
-WHERE o.placed_at BETWEEN date '2024-01-01' AND date '2024-12-31' AND lower(c.name) LIKE 'a%' AND o.id % 100 = {n}
+WHERE o.placed_at BETWEEN date '2024-01-01' AND date '2024-12-31' AND upper(c.name) LIKE 'a%' AND o.id % 100 = {n}
 GROUP BY c.country HAVING count(*) > {n}"
         )
     };

@@ -184,7 +184,8 @@ impl Add {
         output.result(&Database::from_wire(answer))?;
         let username = username.as_deref().unwrap_or("USER");
         output.hint(&format!(
-            "Next: nlactl credential set {name} --username {username}, then nlactl database test {name}"
+            "Next: nlactl database grant-sql {name} prints SQL for a database role that may only read; then nlactl \
+             credential set {name} --username {username}, and nlactl database test {name}"
         ));
         Ok(())
     }

@@ -104,8 +104,8 @@ fn head(script: &mut Script, wish: &Wish) {
          \n\
          \x20 nlactl database grant-sql {database} ... | psql -X -d {dbname} -f -\n\
          \n\
-         (The database's owner with CREATEROLE can run it as well; what then cannot be\n\
-         done is reported as a warning.) It is one transaction: all of it happens or\n\
+         (Who owns the database and its tables and has CREATEROLE can run it as well; what\n\
+         only a superuser may do is then reported as a warning.) It is one transaction: all of it happens or\n\
          nothing. It may run again at any time, and should after new schemas were made.\n\
          It sets no password: see the end."
     ));

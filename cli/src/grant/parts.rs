@@ -153,9 +153,13 @@ BEGIN
     FOR owner IN SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND oid IN (
         {owners})
     LOOP
-      EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I ' ||
-        CASE WHEN schema.nspname = ANY (shut) THEN 'REVOKE SELECT ON TABLES FROM %I'
-          ELSE 'GRANT SELECT ON TABLES TO %I' END, owner, schema.nspname, reader);
+      BEGIN
+        EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I ' ||
+          CASE WHEN schema.nspname = ANY (shut) THEN 'REVOKE SELECT ON TABLES FROM %I'
+            ELSE 'GRANT SELECT ON TABLES TO %I' END, owner, schema.nspname, reader);
+      EXCEPTION WHEN insufficient_privilege THEN
+        RAISE WARNING 'tables that % makes later in schema % stay as they are', quote_ident(owner), quote_ident(schema.nspname);
+      END;
     END LOOP;
   END LOOP;
 END",
@@ -186,7 +190,11 @@ BEGIN
       SELECT relowner FROM pg_class WHERE relnamespace = {literal}::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')
       UNION SELECT nspowner FROM pg_namespace WHERE oid = {literal}::regnamespace)
   LOOP
-    EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I {right} %I', owner, {name}, {reader});
+    BEGIN
+      EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I {right} %I', owner, {name}, {reader});
+    EXCEPTION WHEN insufficient_privilege THEN
+      RAISE WARNING 'tables that % makes later in schema % stay as they are', quote_ident(owner), quote_ident({name});
+    END;
   END LOOP;
 END",
             literal = literal(&quoted),

@@ -127,6 +127,27 @@ async fn nothing_happens_in_the_wrong_place_or_to_the_wrong_role() {
 }
 
 #[tokio::test]
+async fn an_owner_without_superuser_gets_as_far_as_an_owner_may() {
+    let sample = sample::start_temporary().await.unwrap();
+    let admin = sample.postgres.connect_as_superuser("postgres").await.unwrap();
+    let password = Secret::new("only-for-this-test");
+    let prepare = format!("CREATE ROLE dba LOGIN CREATEROLE PASSWORD '{}'", password.expose());
+    admin.batch_execute(&prepare).await.unwrap();
+    admin.batch_execute("CREATE DATABASE owned OWNER dba").await.unwrap();
+    let dba = sample.postgres.connect("owned", "dba", &password).await.unwrap();
+    dba.batch_execute("CREATE SCHEMA app; CREATE TABLE app.t AS SELECT 5::bigint AS n").await.unwrap();
+    for (role, more) in [("by_owner", &["--schema", "app"][..]), ("by_owner2", &["--schema", "app", "--owner", "dba"])]
+    {
+        let sql = script("owned", role, more).await;
+        let reader = login(&sample, &dba, "owned", role, &sql).await;
+        dba.batch_execute(&format!("CREATE TABLE app.{role} AS SELECT 6::bigint AS n")).await.unwrap();
+        assert_eq!(number(&reader, "SELECT n FROM app.t").await, 5);
+        assert_eq!(number(&reader, &format!("SELECT n FROM app.{role}")).await, 6);
+        refused_by_rights(&reader, &["CREATE TABLE app.mine (id int)", "CREATE TEMP TABLE x (id int)"]).await;
+    }
+}
+
+#[tokio::test]
 async fn public_keeps_its_rights_where_that_was_asked_for() {
     let sample = sample::start_temporary().await.unwrap();
     let admin = sample.postgres.connect_as_superuser(sample::DATABASE).await.unwrap();

@@ -74,7 +74,13 @@ async fn a_backend_is_killed() {
     // An administrator cancels the statement: no crash, and its session stays.
     let running = start(&client);
     let pid = backend(&bench).await;
-    assert!(bench.admin.query_one("SELECT pg_cancel_backend($1)", &[&pid]).await.unwrap().get::<_, bool>(0));
+    // PostgreSQL forgets a request that comes between two messages of a call.
+    wait_for("the end of the cancelled statement", || async {
+        bench.admin.query_one("SELECT pg_cancel_backend($1)", &[&pid]).await.unwrap();
+        running.is_finished()
+    })
+    .await
+    .unwrap();
     let answer = running.await.unwrap();
     assert_eq!(error(&answer.body["result"])["code"], "cancelled", "{}", answer.body);
     assert_eq!(rows(&client, "SELECT pg_backend_pid()").await, json!([[pid]]), "proven idle, so used again");

@@ -7,8 +7,7 @@ use nla_domain::{secret::Secret, token::TokenText};
 use nla_proto::{convert::duration, v1};
 use nla_sandbox::{
     mcp::{Answer, McpClient},
-    sample,
-    system::{Sandbox, analyst, wait_for},
+    system::{Sandbox, analyst, sample_database, wait_for},
 };
 use serde_json::{Value, json};
 use tokio_postgres::Client;
@@ -252,10 +251,18 @@ async fn nothing_changes_whoever_the_edge_logs_in_as() {
         )
         .await
         .unwrap();
-    let (id, secret) = token(&sandbox, &["analyst"], |_| ()).await;
+    let postgres = &sandbox.sample.postgres;
+    // What holds when the role may do everything; by default it would not be used.
+    let trusting = v1::Database {
+        name: "trusting".into(),
+        role_policy: v1::RolePolicy::Warn.into(),
+        ..sample_database(postgres).unwrap()
+    };
+    sandbox.admin.create_database(trusting).await.unwrap();
+    sandbox.admin.create_role(analyst("trusting", &["trusting"])).await.unwrap();
+    let (id, secret) = token(&sandbox, &["trusting"], |_| ()).await;
     let client = sandbox.client(0, &secret).unwrap();
     let before = fingerprint(&watch).await;
-    let postgres = &sandbox.sample.postgres;
     let reader = &sandbox.sample.sample;
     let logins = [
         (reader.reader, reader.reader_password.clone()),
@@ -263,7 +270,7 @@ async fn nothing_changes_whoever_the_edge_logs_in_as() {
         (postgres.superuser(), postgres.superuser_password().clone()),
     ];
     for (login, password) in &logins {
-        sandbox.admin.set_credential(sample::DATABASE, login, password).await.unwrap();
+        sandbox.admin.set_credential("trusting", login, password).await.unwrap();
         sandbox.settled().await.unwrap();
         let who = client.query("SELECT current_user").await.unwrap();
         assert_eq!(who["rows"], json!([[login]]));

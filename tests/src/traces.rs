@@ -28,7 +28,9 @@ pub async fn traces(admin: &Client) -> anyhow::Result<Vec<(String, String)>> {
         .await
         .context("cannot list the tables")?;
     for table in tables.iter().map(|row| row.get::<_, String>(0)) {
-        let sql = format!("SELECT count(*) || ' ' || coalesce(sum(hashtextextended(record_out(t)::text, 0)), 0) FROM {table} t");
+        let sql = format!(
+            "SELECT count(*) || ' ' || coalesce(sum(hashtextextended(record_out(t)::text, 0)), 0) FROM {table} t"
+        );
         note(table, &sql).await?;
     }
     let catalogs = [

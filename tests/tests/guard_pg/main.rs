@@ -3,7 +3,7 @@
 //! transaction, after which nothing may have changed.
 //!
 //! `GUARD_PG_SEED` and `GUARD_PG_STATEMENTS` make other and more statements.
-#![expect(clippy::unwrap_used, reason = "what the tests share fails like a test")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "what the tests share fails and tells like a test")]
 
 mod bench;
 mod calls;

@@ -2,6 +2,7 @@
 //! superuser and once as the owner of the tables: what the guard would miss,
 //! these two could do. Afterwards nothing has changed.
 
+use super::bench::{SOON, wanted};
 use nla_domain::secret::Secret;
 use nla_proto::v1;
 use nla_sandbox::{
@@ -11,7 +12,6 @@ use nla_sandbox::{
 };
 use nla_tests::traces::traces;
 use serde_json::json;
-use super::bench::{SOON, wanted};
 
 const HOSTILE: &str = include_str!("../../../guard/tests/corpus/hostile.sql");
 const HARMLESS: &str = include_str!("../../../guard/tests/corpus/harmless.sql");

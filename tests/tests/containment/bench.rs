@@ -115,6 +115,17 @@ impl Bench {
         wait_for(&format!("{wanted} running statements"), || async { self.running().await == wanted }).await.unwrap();
     }
 
+    /// Process and name of the one session that runs [`ENDLESS`], once it does:
+    /// it is active as well while it does what comes before the statement.
+    pub(crate) async fn endless(&self) -> (i32, String) {
+        let running =
+            format!("FROM pg_stat_activity WHERE {OURS} AND state = 'active' AND query LIKE '%shop.orders d%'");
+        let count = format!("SELECT count(*) {running}");
+        wait_for("the statement", || async { self.count(&count).await == 1 }).await.unwrap();
+        let row = self.admin.query_one(&format!("SELECT pid, application_name {running}"), &[]).await.unwrap();
+        (row.get(0), row.get(1))
+    }
+
     /// All events of calls with one token, newest first.
     pub(crate) async fn events(&self, token: &str) -> Vec<v1::CallEvent> {
         let mut client = AuditClient::new(self.sandbox.admin.channel());

@@ -14,7 +14,7 @@ use nla_sandbox::{mcp::McpClient, system::wait_for};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::bench::{Bench, ENDLESS, OURS, alone, ask, rows};
+use super::bench::{Bench, ENDLESS, OURS, alone, ask, limits, rows};
 
 const CALLS: u32 = 1_000;
 /// More than the pool has, so that some leave while they wait for a connection.
@@ -54,7 +54,9 @@ async fn leave_early(client: &McpClient, number: u32) {
 async fn clients_leave_a_thousand_times() {
     let _turn = alone().await;
     let bench = Bench::start().await;
-    let (id, client) = bench.token("analyst").await;
+    // Only a cancel can end the endless ones in time.
+    bench.database("patient", limits(Duration::from_secs(3_000))).await;
+    let (id, client) = bench.token("patient").await;
     rows(&client, "SELECT 1").await;
 
     let next = Arc::new(AtomicU32::new(0));

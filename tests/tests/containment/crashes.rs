@@ -13,7 +13,7 @@ use nla_sandbox::{
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use super::bench::{Bench, ENDLESS, OURS, ask, beside_others, error, request_id, result, rows};
+use super::bench::{Bench, ENDLESS, ask, beside_others, error, request_id, result, rows};
 
 fn start(client: &McpClient) -> JoinHandle<Answer> {
     let client = client.clone();
@@ -23,16 +23,6 @@ fn start(client: &McpClient) -> JoinHandle<Answer> {
 fn signal(name: &str, pid: i32) {
     let sent = Command::new("/bin/sh").args(["-c", "kill -s \"$1\" \"$2\"", "sh", name, &pid.to_string()]).status();
     assert!(sent.unwrap().success(), "kill -s {name} {pid}");
-}
-
-/// The process of the one statement that runs.
-async fn backend(bench: &Bench) -> i32 {
-    // Not one that still does what comes before the statement.
-    let running = format!("{OURS} AND state = 'active' AND query LIKE '%shop.orders d%'");
-    let count = format!("SELECT count(*) FROM pg_stat_activity WHERE {running}");
-    wait_for("the statement", || async { bench.count(&count).await == 1 }).await.unwrap();
-    let sql = format!("SELECT pid FROM pg_stat_activity WHERE {running}");
-    bench.admin.query_one(&sql, &[]).await.unwrap().get(0)
 }
 
 /// What a caller may learn of a crash, and what the audit log keeps.
@@ -66,14 +56,14 @@ async fn a_backend_is_killed() {
 
     // An administrator ends the session: this one alone.
     let running = start(&client);
-    let pid = backend(&bench).await;
+    let (pid, _) = bench.endless().await;
     assert!(bench.admin.query_one("SELECT pg_terminate_backend($1)", &[&pid]).await.unwrap().get::<_, bool>(0));
     told(&bench, &id, &running.await.unwrap()).await;
     assert_eq!(rows(&client, "SELECT 41 + 1").await, json!([[42]]), "the very next call");
 
     // An administrator cancels the statement: no crash, and its session stays.
     let running = start(&client);
-    let pid = backend(&bench).await;
+    let (pid, _) = bench.endless().await;
     // PostgreSQL forgets a request that comes between two messages of a call.
     wait_for("the end of the cancelled statement", || async {
         bench.admin.query_one("SELECT pg_cancel_backend($1)", &[&pid]).await.unwrap();
@@ -87,7 +77,7 @@ async fn a_backend_is_killed() {
 
     // Killed: PostgreSQL ends all sessions, ours as well, and starts again.
     let running = start(&client);
-    let pid = backend(&bench).await;
+    let (pid, _) = bench.endless().await;
     signal("KILL", pid);
     told(&bench, &id, &running.await.unwrap()).await;
     recovered(&client).await;
@@ -103,7 +93,7 @@ async fn the_server_stops_at_once_and_comes_back() {
     let (_, idle) = bench.token("analyst").await;
     rows(&idle, "SELECT 1").await;
     let running = start(&client);
-    backend(&bench).await;
+    bench.endless().await;
 
     let (folder, port) = (bench.sandbox.sample.postgres.folder().to_owned(), bench.sandbox.sample.postgres.port());
     // Whoever drops it stops it at once, without a word to the sessions.
@@ -133,7 +123,7 @@ async fn a_backend_that_hangs_is_given_up() {
     let (id, client) = bench.token("brief").await;
     rows(&client, "SELECT 1").await;
     let running = start(&client);
-    let pid = backend(&bench).await;
+    let (pid, _) = bench.endless().await;
     signal("STOP", pid);
     let answer = running.await.unwrap();
     assert_eq!(error(&answer.body["result"])["code"], "timed_out", "{}", answer.body);

@@ -5,13 +5,6 @@ use serde_json::json;
 
 use super::bench::{Bench, ENDLESS, OURS, beside_others};
 
-/// What PostgreSQL shows of the one statement that runs.
-async fn shown(bench: &Bench) -> String {
-    bench.until_running(1).await;
-    let sql = format!("SELECT application_name FROM pg_stat_activity WHERE {OURS} AND state = 'active'");
-    bench.admin.query_one(&sql, &[]).await.unwrap().get(0)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_statement_names_edge_token_and_request() {
     let _turn = beside_others().await;
@@ -29,7 +22,7 @@ async fn a_running_statement_names_edge_token_and_request() {
             }
             tool => run(client.clone(), tool),
         };
-        seen.push(shown(&bench).await);
+        seen.push(bench.endless().await.1);
         running.abort();
         bench.until_running(0).await;
     }

@@ -73,8 +73,9 @@ async fn ten_slow_calls_of_one_token() {
 async fn a_token_that_fills_its_pool_fills_no_other() {
     let _turn = alone().await;
     let bench = Bench::start().await;
-    let (_, greedy) = bench.token("analyst").await;
-    let (_, other) = bench.token("analyst").await;
+    bench.database("patient", super::bench::limits(Duration::from_secs(3_000))).await;
+    let (_, greedy) = bench.token("patient").await;
+    let (_, other) = bench.token("patient").await;
     rows(&other, POINT).await;
     let mut calls = JoinSet::new();
     for _ in 0..10 {

@@ -13,6 +13,28 @@ use tokio::{
 
 use super::bench::{Bench, Case, ask};
 
+/// What answers in PostgreSQL's place, and what is made of it.
+struct Impostor {
+    name: &'static str,
+    says: &'static [u8],
+    ends: bool,
+    fails: (&'static str, &'static str),
+}
+
+const LATE: (&str, &str) = ("authenticate", "did not answer in time");
+const STRANGE: (&str, &str) = ("authenticate", "is it PostgreSQL?");
+const HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+const ALERT: &[u8] = b"S\x15\x03\x03\x00\x02\x02\x28";
+
+const IMPOSTORS: [Impostor; 6] = [
+    Impostor { name: "silent", says: b"", ends: false, fails: LATE },
+    Impostor { name: "hangs-up", says: b"", ends: true, fails: STRANGE },
+    Impostor { name: "speaks-http", says: HTTP, ends: true, fails: STRANGE },
+    Impostor { name: "without-tls", says: b"N", ends: true, fails: ("tls", "does not offer TLS") },
+    Impostor { name: "bad-tls", says: ALERT, ends: true, fails: ("tls", "TLS") },
+    Impostor { name: "silent-tls", says: b"S", ends: false, fails: LATE },
+];
+
 /// A server that says these bytes after the first of the client's, and then
 /// ends the connection or says no more.
 fn impostor(listener: TcpListener, says: &'static [u8], ends: bool) -> JoinHandle<()> {
@@ -37,22 +59,9 @@ async fn listen() -> (TcpListener, u32) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_postgresql_is_named() {
     let bench = Bench::start().await;
-    let table: [(&str, &'static [u8], bool, (&str, &str)); 6] = [
-        ("silent", b"", false, ("authenticate", "did not answer in time")),
-        ("hangs-up", b"", true, ("authenticate", "is it PostgreSQL?")),
-        (
-            "speaks-http",
-            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
-            true,
-            ("authenticate", "is it PostgreSQL?"),
-        ),
-        ("without-tls", b"N", true, ("tls", "does not offer TLS")),
-        ("bad-tls", b"S\x15\x03\x03\x00\x02\x02\x28", true, ("tls", "TLS")),
-        ("silent-tls", b"S", false, ("authenticate", "did not answer in time")),
-    ];
     let mut cases = Vec::new();
     let mut servers = Vec::new();
-    for (name, says, ends, fails) in table {
+    for Impostor { name, says, ends, fails } in IMPOSTORS {
         let (listener, port) = listen().await;
         servers.push(impostor(listener, says, ends));
         let change = |database: &mut v1::Database| {

@@ -3,9 +3,9 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{FuncCall, Node, a_const};
 
-use super::expression::certainly_no_row;
+use super::expression::{certainly_no_row, is_literal};
 use super::own::{Arguments, Own};
-use super::{Verdict, Walk, inner, strings};
+use super::{Verdict, Walk, inner, strings, xml};
 use crate::checked::FunctionName;
 use crate::functions::{self, Class, Verdict as Judged};
 use crate::operators;
@@ -47,6 +47,10 @@ impl Walk<'_> {
         let first_is_no_row = !named && first.is_some_and(certainly_no_row);
         let arguments = Arguments { count: args.len() + ordered, named, first_is_no_row };
         self.function(&name, &arguments, position)?;
+        let builtin = name.schema.as_deref().is_none_or(|schema| schema == CATALOG);
+        if builtin && xml::is_cast(&name.name) && !args.iter().all(is_literal) {
+            return Err(xml::refused("a cast to xml").at(position));
+        }
         if name.name == "current_setting" && name.schema.as_deref().is_none_or(|schema| schema == CATALOG) {
             self.current_setting(args).map_err(|refusal| refusal.at(position))?;
         }

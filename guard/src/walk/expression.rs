@@ -4,10 +4,10 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{
     AArrayExpr, AConst, AExpr, AExprKind, AIndices, AIndirection, BoolExpr, BooleanTest, CaseExpr, CaseWhen,
     CoalesceExpr, CollateClause, ColumnRef, GroupingFunc, GroupingSet, List, MinMaxExpr, NamedArgExpr, Node, NullTest,
-    RowExpr, SqlValueFunction, SubLink, TypeCast, TypeName, XmlExpr, XmlSerialize,
+    RowExpr, SqlValueFunction, SubLink, TypeCast, TypeName, XmlExpr, XmlOptionType, XmlSerialize,
 };
 
-use super::{Verdict, Walk, inner, string, strings, unknown, unreadable};
+use super::{Verdict, Walk, inner, string, strings, unknown, unreadable, xml};
 use crate::refusal::{Refusal, Rule};
 
 impl Walk<'_> {
@@ -40,7 +40,8 @@ impl Walk<'_> {
             NodeEnum::TypeCast(cast) => {
                 let TypeCast { arg, type_name, location: _ } = cast.as_ref();
                 self.optional(arg)?;
-                self.type_name(type_name.as_ref().ok_or_else(unreadable)?)
+                let type_name = type_name.as_ref().ok_or_else(unreadable)?;
+                self.type_of(type_name, arg.as_deref().is_some_and(is_literal))
             }
             NodeEnum::SubLink(link) => self.sublink(link),
             NodeEnum::CaseExpr(case) => self.case(case),
@@ -87,7 +88,11 @@ impl Walk<'_> {
             }
             NodeEnum::XmlExpr(xml) => self.xml(xml),
             NodeEnum::XmlSerialize(xml) => {
-                let XmlSerialize { xmloption: _, expr, type_name, indent: _, location: _ } = xml.as_ref();
+                let XmlSerialize { xmloption, expr, type_name, indent, location } = xml.as_ref();
+                let document = *xmloption != XmlOptionType::XmloptionContent as i32;
+                if (document || *indent) && !expr.as_deref().is_some_and(is_plain) {
+                    return Err(xml::refused("XMLSERIALIZE").at(self.position(*location)));
+                }
                 self.optional(expr)?;
                 self.type_name(type_name.as_ref().ok_or_else(unreadable)?)
             }
@@ -118,6 +123,9 @@ impl Walk<'_> {
                     // be a function of the row.
                     if qualified && at > 0 {
                         let alias = if at == 1 { Some(string(&fields[0])?) } else { None };
+                        if xml::is_cast(&name.sval) {
+                            self.xml_rows.insert(alias.unwrap_or_default().to_owned());
+                        }
                         self.attribute(alias, &name.sval, false, position)?;
                     }
                 }
@@ -147,6 +155,9 @@ impl Walk<'_> {
             match inner(step)? {
                 NodeEnum::String(name) => {
                     self.partly.column(&name.sval, None);
+                    if xml::is_cast(&name.sval) {
+                        return Err(xml::refused("attribute notation for a cast to xml"));
+                    }
                     self.attribute(alias, &name.sval, call, None)?;
                     alias = None;
                 }
@@ -234,7 +245,7 @@ impl Walk<'_> {
     fn xml(&mut self, xml: &XmlExpr) -> Verdict {
         let XmlExpr {
             xpr: _,
-            op: _,
+            op,
             name: _,
             named_args,
             arg_names,
@@ -243,14 +254,20 @@ impl Walk<'_> {
             indent: _,
             r#type: _,
             typmod: _,
-            location: _,
+            location,
         } = xml;
+        xml::parsed(*op, args).map_err(|refusal| refusal.at(self.position(*location)))?;
         self.targets(named_args)?;
         strings(arg_names)?;
         self.expressions(args)
     }
 
     pub(super) fn type_name(&mut self, type_name: &TypeName) -> Verdict {
+        self.type_of(type_name, false)
+    }
+
+    /// A type that a value is made one of; a literal is as short as the text.
+    fn type_of(&mut self, type_name: &TypeName, literal: bool) -> Verdict {
         let TypeName { names, type_oid: _, setof, pct_type, typmods, typemod: _, array_bounds, location } = type_name;
         let names = strings(names)?;
         let temporary = names.len() > 1 && names[0].starts_with("pg_temp");
@@ -261,6 +278,9 @@ impl Walk<'_> {
                 "Name the type plainly, as in numeric(10,2), text[] or schema.type.",
             )
             .at(self.position(*location)));
+        }
+        if !literal && xml::is_type(&names) {
+            return Err(xml::refused("a cast to xml").at(self.position(*location)));
         }
         match names.as_slice() {
             [name] => self.own_type(None, name, self.position(*location))?,
@@ -274,6 +294,15 @@ impl Walk<'_> {
             _ => Err(unreadable()),
         })
     }
+}
+
+pub(super) fn is_literal(node: &Node) -> bool {
+    matches!(node.node, Some(NodeEnum::AConst(_)))
+}
+
+/// A value that stands in a table or in the text, and was not computed.
+pub(super) fn is_plain(node: &Node) -> bool {
+    is_literal(node) || matches!(node.node, Some(NodeEnum::ColumnRef(_)))
 }
 
 /// Whether an expression cannot be a row, whatever the catalog holds.

@@ -13,6 +13,7 @@ mod scope;
 mod select;
 mod source;
 mod statement;
+mod xml;
 
 use std::collections::BTreeSet;
 
@@ -70,10 +71,13 @@ pub(crate) fn walk(sql: &str, statement: &NodeEnum, rules: &Rules, mode: Mode) -
         scopes: Vec::new(),
         partly: Partly::default(),
         unknown: None,
+        functions_in_from: BTreeSet::new(),
+        xml_rows: BTreeSet::new(),
     };
     walk.casts_everywhere()?;
     let (kind, analyze) = walk.top(statement, mode)?;
     walk.partly_allowed()?;
+    walk.xml_rows_allowed()?;
     if let Some(refusal) = walk.unknown {
         return Err(refusal);
     }
@@ -102,6 +106,10 @@ struct Walk<'a> {
     /// A relation that the catalog does not have: told when nothing else is
     /// wrong with the statement.
     unknown: Option<Refusal>,
+    /// Aliases of functions in FROM, whose whole row may be one text.
+    functions_in_from: BTreeSet<String>,
+    /// What stands before `.xml`.
+    xml_rows: BTreeSet<String>,
 }
 
 impl Walk<'_> {

@@ -3,7 +3,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, ColumnDef, JoinExpr, Node, RangeFunction, RangeSubselect, RangeTableSample};
 
-use super::{MAX_SOURCES, Verdict, Walk, inner, list, strings, unknown, unreadable};
+use super::{MAX_SOURCES, Verdict, Walk, inner, list, string, strings, unknown, unreadable};
 use crate::functions::Class;
 use crate::refusal::{Refusal, Rule};
 
@@ -92,6 +92,10 @@ impl Walk<'_> {
                 return Err(unreadable());
             };
             self.expression(call)?;
+            if let NodeEnum::FuncCall(call) = inner(call)? {
+                self.functions_in_from
+                    .extend(call.funcname.last().and_then(|name| string(name).ok()).map(str::to_owned));
+            }
             if columns.node.is_some() {
                 self.column_definitions(list(columns)?)?;
             }
@@ -100,6 +104,7 @@ impl Walk<'_> {
             // The one column of a function bears this name, and NATURAL JOIN
             // compares it.
             self.partly.column(&alias.aliasname, None);
+            self.functions_in_from.insert(alias.aliasname.clone());
             self.alias(alias)?;
         }
         self.column_definitions(coldeflist)

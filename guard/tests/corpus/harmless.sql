@@ -286,3 +286,5 @@ SELECT * FROM pg_stat_statements
 SELECT 1 AS a_name_that_is_longer_than_the_sixty_three_bytes_which_postgresql_keeps_of_it
 
 SELECT E'\q', 'a\b'
+
+SELECT d.xml, xml '<a/>', '<b/>'::xml, xml('<c/>'), '{<d/>}'::xml[], xmlparse(document '<e/>') FROM docs d

@@ -1499,3 +1499,57 @@ SELECT pg_input_is_valid('x', 'checked')
 -- refuse: guard.function.refused
 -- rules: server=16
 SELECT * FROM pg_input_error_info('x', 'checked')
+
+-- refuse: guard.type.refused
+SELECT (SELECT string_agg('a', '') FROM t)::xml
+
+-- refuse: guard.type.refused
+SELECT CAST(a || b AS xml) FROM t
+
+-- refuse: guard.type.refused
+SELECT name::pg_catalog.xml FROM t
+
+-- refuse: guard.type.refused
+SELECT ('{' || name || '}')::xml[] FROM t
+
+-- refuse: guard.type.refused
+SELECT name::_xml FROM t
+
+-- refuse: guard.type.refused
+SELECT xml(name) FROM t
+
+-- refuse: guard.type.refused
+SELECT pg_catalog.xml(repeat('<a>', 1000))
+
+-- refuse: guard.type.refused
+SELECT xmlparse(document name) FROM t
+
+-- refuse: guard.type.refused
+SELECT xmlparse(content repeat('<a>', 1000))
+
+-- refuse: guard.type.refused
+SELECT * FROM json_to_record('{"x": "<a/>"}') AS r(x xml)
+
+-- refuse: guard.type.refused
+SELECT s.xml FROM repeat('<a>', 1000) AS s
+
+-- refuse: guard.type.refused
+SELECT repeat.xml FROM repeat('<a>', 1000)
+
+-- refuse: guard.type.refused
+SELECT (upper('<a/>')).xml
+
+-- refuse: guard.type.refused
+SELECT (t.name).xml FROM t
+
+-- refuse: guard.type.refused
+SELECT xmlelement(name a, xmlagg(x)) IS DOCUMENT FROM t
+
+-- refuse: guard.type.refused
+SELECT xmlserialize(document xmlelement(name a) AS text)
+
+-- refuse: guard.function.refused
+SELECT xml_is_well_formed(name) FROM t
+
+-- refuse: guard.function.refused
+SELECT xml_in(textout(name)) FROM t

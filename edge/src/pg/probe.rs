@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::Semaphore,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_postgres::SimpleQueryMessage;
 
@@ -15,11 +15,17 @@ use super::{
     connect::{Connected, Target},
     connect_error::{ConnectCause, ConnectError, ConnectStage},
     error::PgError,
-    inspect::{look::look, rights::Finding},
+    inspect::{
+        look::{LookError, look},
+        rights::Finding,
+    },
 };
 
 /// A trivial query of a healthy server takes milliseconds.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Less than the control plane waits for the answer.
+const LONGEST_PROBE: Duration = Duration::from_secs(13);
 
 /// What was found.
 #[derive(Debug)]
@@ -64,9 +70,8 @@ impl Target {
         match connected {
             Ok(connected) => {
                 probe.stage = ConnectStage::Query.as_str();
-                if let Err(error) = self.look_around(&connected, &mut probe).await {
-                    probe.error = Some(error);
-                }
+                let looked = timeout_at(began + LONGEST_PROBE, self.look_around(&connected, &mut probe)).await;
+                probe.error = looked.unwrap_or(Err(PgError::Catalog(LookError::TimedOut))).err();
             }
             Err(error) => {
                 probe.stage = error.stage.as_str();

@@ -54,7 +54,7 @@ pub enum LookError {
     #[error("it is larger than {} MiB", MOST_BYTES >> 20)]
     TooLarge,
     /// The edge's limit.
-    #[error("that took longer than {} s", LONGEST_LOOK.as_secs())]
+    #[error("that took too long; is the server busy, or is its catalog locked?")]
     TimedOut,
     /// What PostgreSQL said.
     #[error("its server answered with SQLSTATE {0}")]

@@ -14,14 +14,13 @@ pub(super) const SERVER_VERSION: &str = "server_version";
 
 /// Roles of PostgreSQL's own whose members reach beyond the database, or past
 /// the rights on its tables.
-const DANGEROUS_ROLES: [&str; 7] = [
+const DANGEROUS_ROLES: [&str; 6] = [
     "pg_execute_server_program",
     "pg_read_server_files",
     "pg_write_server_files",
     "pg_signal_backend",
     "pg_write_all_data",
     "pg_create_subscription",
-    "pg_maintain",
 ];
 
 /// Functions that amount to one of those roles.
@@ -269,6 +268,7 @@ mod tests {
             (finding("of a later release", ""), true),
             (finding("createdb", ""), false),
             (finding("member", "pg_monitor"), false),
+            (finding("member", "pg_maintain"), false),
             (finding("function", "pg_stat_reset"), false),
             (finding("database_owner", ""), false),
             (finding("database_create", ""), false),

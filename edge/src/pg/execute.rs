@@ -22,7 +22,7 @@ use super::{
     own_sql::OwnSql,
     pool::Maker,
     rows::{self, Cut, Sink},
-    settings::{self, GRACE},
+    settings::{self, DEALLOCATE, GRACE, UNLOCK},
     sqlstate,
     wire::{self, Reported, Row, Session, Settled, WireError},
 };
@@ -39,6 +39,9 @@ const STOP_PATIENCE: [Duration; 6] = [
     Duration::from_secs(5),
     Duration::from_secs(10),
 ];
+/// A statement that neither a cancel request nor its time limit ends is waited for
+/// this long before its place in the pool is given away.
+const UNSTOPPABLE: Duration = Duration::from_secs(600);
 /// Rows of few bytes cost more on the wire than in JSON, three times at most.
 const WIRE_FACTOR: u64 = 3;
 const WIRE_EXTRA_BYTES: u64 = 1 << 20;
@@ -108,6 +111,8 @@ enum Step {
     Begin,
     Settings,
     Statement,
+    Unlock,
+    Deallocate,
     Rollback,
     Done,
 }
@@ -117,7 +122,9 @@ impl Step {
         match self {
             Self::Begin => Self::Settings,
             Self::Settings => Self::Statement,
-            Self::Statement => Self::Rollback,
+            Self::Statement => Self::Unlock,
+            Self::Unlock => Self::Deallocate,
+            Self::Deallocate => Self::Rollback,
             Self::Rollback | Self::Done => Self::Done,
         }
     }
@@ -205,7 +212,7 @@ impl Lease {
             };
             match (kind, step) {
                 (tag::PARSE_COMPLETE_TAG | tag::BIND_COMPLETE_TAG | tag::PARAMETER_DESCRIPTION_TAG, _) => {}
-                (tag::DATA_ROW_TAG, Step::Settings) => {}
+                (tag::DATA_ROW_TAG, Step::Settings | Step::Unlock) => {}
                 (tag::ROW_DESCRIPTION_TAG, Step::Statement) => {
                     let fields = wire::fields(body).map_err(|_| PgError::Lost)?;
                     columns = fields.len();
@@ -261,7 +268,8 @@ impl Lease {
         if !session.is_answered() {
             return;
         }
-        let confirmed = timeout(ROLLBACK_TIMEOUT, session.simple("ROLLBACK")).await;
+        let end = format!("ROLLBACK; {UNLOCK}; {DEALLOCATE}");
+        let confirmed = timeout(ROLLBACK_TIMEOUT, session.simple(&end)).await;
         session.rest();
         self.clean = matches!(confirmed, Ok(Ok(Ok(answer))) if answer.idle);
     }
@@ -273,12 +281,27 @@ impl Drop for Lease {
         if self.clean {
             return;
         }
-        let session = Object::take(object).session;
         let target = Arc::clone(&self.target);
+        let mut doubtful = Doubtful(Some(object));
         // Without a runtime the process is ending, and its sockets with it.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { stop(&target, session).await });
+            // It keeps its place in the pool until it has stopped, so that what
+            // cannot be stopped takes no more of the server than the pool may.
+            runtime.spawn(async move {
+                if let Some(object) = &mut doubtful.0 {
+                    stop(&target, &mut object.session).await;
+                }
+            });
         }
+    }
+}
+
+/// A connection that never goes back to its pool.
+struct Doubtful(Option<Object<Maker>>);
+
+impl Drop for Doubtful {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Object::take));
     }
 }
 
@@ -291,7 +314,7 @@ fn is_reading(command: &[u8]) -> bool {
 /// Cancels what runs until the server is proven idle, then hangs up. One request
 /// is not enough: it is lost when it overtakes the statement on its way to the
 /// server, and a server does not notice that its client has hung up.
-async fn stop(target: &Target, mut session: Session) {
+async fn stop(target: &Target, session: &mut Session) {
     for patience in STOP_PATIENCE {
         let heard = match session.key() {
             Some(key) => target.cancel(key).await,
@@ -306,4 +329,7 @@ async fn stop(target: &Target, mut session: Session) {
         }
     }
     tracing::warn!(database = %target.database.name, "a statement did not stop when cancelled; its time limit will end it");
+    // Some of libxml2's work looks at no limit. The end comes with the answer, or
+    // with the connection.
+    let _ = timeout(UNSTOPPABLE, session.settle()).await;
 }

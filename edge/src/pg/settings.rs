@@ -22,9 +22,6 @@ const MAX_APPLICATION_NAME: usize = 63;
 /// SELECT also takes the snapshot, after which PostgreSQL lets nobody make the
 /// transaction writable.
 ///
-/// Advisory locks are what a SELECT can leave behind that a ROLLBACK does not
-/// undo; here it costs next to nothing to end those of an earlier call.
-///
 /// No parallel plans: a plan that is read with a row limit runs in one process,
 /// for which another plan is the right one.
 const SET: &str = "SELECT \
@@ -41,8 +38,12 @@ const SET: &str = "SELECT \
     pg_catalog.set_config('bytea_output', 'hex', true), \
     pg_catalog.set_config('xmlbinary', 'base64', true), \
     pg_catalog.set_config('timezone', 'UTC', true), \
-    pg_catalog.set_config('max_parallel_workers_per_gather', '0', true), \
-    pg_catalog.pg_advisory_unlock_all()";
+    pg_catalog.set_config('max_parallel_workers_per_gather', '0', true)";
+
+/// What a function can leave behind that a ROLLBACK does not undo: advisory locks
+/// and prepared statements.
+pub(super) const UNLOCK: &str = "SELECT pg_catalog.pg_advisory_unlock_all()";
+pub(super) const DEALLOCATE: &str = "DEALLOCATE ALL";
 
 /// The statement with all that comes before and after it.
 ///
@@ -64,6 +65,8 @@ pub(super) fn call(sql: &str, limits: &Limits, search_path: &str) -> io::Result<
     call.control(SET, &values)?;
     // One row more than the limit, to know whether there is one.
     call.statement(sql, limits.max_rows.saturating_add(1))?;
+    call.control(UNLOCK, &[])?;
+    call.control(DEALLOCATE, &[])?;
     call.control("ROLLBACK", &[])?;
     Ok(call)
 }

@@ -40,7 +40,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
     /// Use this database instead of a private PostgreSQL with sample data. It is
-    /// only read. Accepts sslmode and sslrootcert; the default for sslmode is
+    /// only read. Its user must not be a superuser (see `nlactl database
+    /// grant-sql`). Accepts sslmode and sslrootcert; the default for sslmode is
     /// verify-full, on loopback disable.
     #[arg(long, value_name = "URL", env = "NLA_POSTGRES_URL", hide_env_values = true)]
     pub postgres_url: Option<String>,

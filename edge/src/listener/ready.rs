@@ -3,6 +3,7 @@
 //! standard token could be authenticated and recorded.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc, OnceLock,
@@ -14,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     audit::AuditQueue,
-    pipeline::DatabaseReport,
+    pipeline::{DatabaseReport, DatabaseState},
     snapshot::{SnapshotHolder, Standing},
 };
 
@@ -56,9 +57,33 @@ pub struct Report {
     pub age_seconds: Option<f64>,
     /// Why it is not ready.
     pub reasons: Vec<Reason>,
-    /// How each database is; it says nothing about readiness, because an edge
+    /// How the databases are; it says nothing about readiness, because an edge
     /// without one of them still serves the others.
-    pub databases: Vec<DatabaseReport>,
+    pub databases: Databases,
+}
+
+/// Names, versions and rights are for whoever sits on the machine; the address
+/// of `/readyz` is open to everybody.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Databases {
+    /// Each of them.
+    Listed(Vec<DatabaseReport>),
+    /// How many are in each state.
+    Counted(BTreeMap<DatabaseState, usize>),
+}
+
+impl Databases {
+    fn of(reports: Vec<DatabaseReport>, listed: bool) -> Self {
+        if listed {
+            return Self::Listed(reports);
+        }
+        let mut counts = BTreeMap::new();
+        for report in reports {
+            *counts.entry(report.state).or_default() += 1;
+        }
+        Self::Counted(counts)
+    }
 }
 
 /// One reason not to be ready.
@@ -92,8 +117,8 @@ impl Readiness {
         self.state.stopping.store(true, Ordering::Release);
     }
 
-    /// As it is now.
-    pub fn report(&self) -> Report {
+    /// As it is now; databases are listed or only counted.
+    pub fn report(&self, listed: bool) -> Report {
         let mut reasons = Vec::new();
         let mut because = |reason, message: String| reasons.push(Reason { reason, message });
         if self.state.stopping.load(Ordering::Acquire) {
@@ -125,7 +150,33 @@ impl Readiness {
             revision: current.as_ref().map(|snapshot| snapshot.revision.0),
             age_seconds: current.as_ref().map(|_| age.as_secs_f64()),
             reasons,
-            databases: self.state.databases.get().map(|reports| reports()).unwrap_or_default(),
+            databases: Databases::of(self.state.databases.get().map(|reports| reports()).unwrap_or_default(), listed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_not_for_everybody() {
+        let report = |name: &str, state| DatabaseReport {
+            name: name.parse().unwrap(),
+            state,
+            server_version: Some("15.18".to_owned()),
+            relations: Some(7),
+            age_seconds: Some(1.0),
+            warnings: vec!["the database role is a superuser".to_owned()],
+        };
+        let reports = || {
+            [("shop", DatabaseState::Ok), ("crm", DatabaseState::Refused), ("hr", DatabaseState::Ok)]
+                .map(|(name, state)| report(name, state))
+                .to_vec()
+        };
+        let shown = |listed| serde_json::to_value(Databases::of(reports(), listed)).unwrap();
+        assert_eq!(shown(false), serde_json::json!({ "ok": 2, "refused": 1 }));
+        assert_eq!(shown(true)[1]["name"], "crm");
+        assert!(shown(true)[0]["warnings"][0].is_string());
     }
 }

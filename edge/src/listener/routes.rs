@@ -19,7 +19,10 @@ use nla_domain::error::ErrorKind;
 use serde_json::json;
 use tower::ServiceExt;
 
-use super::{address::AddressLimiter, ready::Readiness};
+use super::{
+    address::{AddressLimiter, ClientAddress},
+    ready::Readiness,
+};
 
 /// The place of the MCP endpoint. It is empty until the edge has its identity,
 /// so that health can be asked for while the edge waits for its control plane.
@@ -57,8 +60,9 @@ async fn dispatch(State(slot): State<McpSlot>, request: Request) -> Response<Bod
     }
 }
 
-async fn ready(State(readiness): State<Readiness>) -> Response<Body> {
-    let report = readiness.report();
+async fn ready(State(readiness): State<Readiness>, request: Request) -> Response<Body> {
+    let client = request.extensions().get::<ClientAddress>();
+    let report = readiness.report(client.is_some_and(|client| client.0.to_canonical().is_loopback()));
     let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     match serde_json::to_value(&report) {
         Ok(body) => json_response(status, &body),

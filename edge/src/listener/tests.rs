@@ -304,7 +304,7 @@ async fn readiness_tells_its_reasons() {
     let limits = QueueLimits { max_events: 1, ..QueueLimits::default() };
     let audit = AuditQueue::new("b".into(), limits, Arc::new(SystemClock));
     let readiness = Readiness::new(holder.clone(), audit.clone());
-    let reasons = || readiness.report().reasons.iter().map(|reason| reason.reason).collect::<Vec<_>>();
+    let reasons = || readiness.report(false).reasons.iter().map(|reason| reason.reason).collect::<Vec<_>>();
     assert_eq!(reasons(), ["not_enrolled"]);
     readiness.enrolled();
     assert_eq!(reasons(), ["no_snapshot"]);
@@ -321,13 +321,13 @@ async fn readiness_tells_its_reasons() {
         roles: Default::default(),
         tokens: Default::default(),
     }));
-    let report = readiness.report();
+    let report = readiness.report(false);
     assert!(report.ready && report.revision == Some(4));
     holder.set_draining(Some("upgrade".into()));
     assert_eq!(reasons(), ["draining"]);
     holder.set_draining(None);
     tokio::time::advance(DEFAULT_STANDARD_STALENESS).await;
-    assert!(readiness.report().ready, "up to the bound");
+    assert!(readiness.report(false).ready, "up to the bound");
     tokio::time::advance(Duration::from_millis(1)).await;
     assert_eq!(reasons(), ["stale"]);
     holder.heard();

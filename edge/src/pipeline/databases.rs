@@ -8,7 +8,7 @@ use super::Pipeline;
 use crate::pg::{self, Finding};
 
 /// Whether calls to a database can be answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DatabaseState {
     /// The last look at it succeeded, and its role is allowed.

@@ -139,7 +139,7 @@ impl Edge {
         let running = self.running.as_mut().context("the edge is stopped")?;
         let readiness = running.readiness.clone();
         let waited = tokio::select! {
-            waited = wait_for("readiness", || async { readiness.report().ready }) => waited,
+            waited = wait_for("readiness", || async { readiness.report(false).ready }) => waited,
             ended = &mut running.task => {
                 self.running = None;
                 ended.with_context(|| format!("{} panicked", self.id))?
@@ -147,7 +147,7 @@ impl Edge {
                 anyhow::bail!("{} ended before it was ready", self.id)
             }
         };
-        waited.with_context(|| format!("{} is not ready: {:?}", self.id, readiness.report().reasons))
+        waited.with_context(|| format!("{} is not ready: {:?}", self.id, readiness.report(false).reasons))
     }
 
     /// Waits until it decides by that revision or a later one.
@@ -157,7 +157,7 @@ impl Edge {
     pub async fn holds(&self, revision: u64) -> Result<()> {
         let Some(running) = &self.running else { return Ok(()) };
         wait_for("the newest revision on an edge", || async {
-            running.readiness.report().revision.is_some_and(|held| held >= revision)
+            running.readiness.report(false).revision.is_some_and(|held| held >= revision)
         })
         .await
     }

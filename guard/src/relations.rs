@@ -115,6 +115,8 @@ pub(crate) fn verdict(schema: Option<&str>, name: &str) -> Verdict {
         Some("information_schema") => {
             if name.starts_with("_pg_") || INFORMATION_SCHEMA_REFUSED.contains(&name) {
                 Verdict::Sensitive
+            } else if name == "routines" {
+                Verdict::Without(&["routine_definition"])
             } else {
                 Verdict::Allowed
             }

@@ -29,6 +29,9 @@ pub(super) struct Facts {
     pub(super) operators: Vec<Operator>,
     #[serde(default, deserialize_with = "or_empty")]
     pub(super) types: Vec<Type>,
+    /// PostgreSQL's own row types that a function takes.
+    #[serde(default, deserialize_with = "or_empty")]
+    pub(super) builtin_rows: Vec<Oid>,
     #[serde(default, deserialize_with = "or_empty")]
     pub(super) casts: Vec<Cast>,
 }
@@ -61,6 +64,11 @@ pub(super) struct Relation {
     pub(super) namesakes: Vec<String>,
     #[serde(deserialize_with = "or_empty")]
     pub(super) parents: Vec<Oid>,
+    /// A foreign table that is the output of a program on the server.
+    pub(super) program: bool,
+    /// What finds the partition of a value.
+    #[serde(deserialize_with = "or_empty")]
+    pub(super) partition_functions: Vec<Oid>,
 }
 
 #[derive(Deserialize)]
@@ -84,9 +92,15 @@ pub(super) struct Function {
     #[serde(deserialize_with = "or_empty")]
     pub(super) default_functions: Vec<Oid>,
     #[serde(deserialize_with = "or_empty")]
+    pub(super) default_types: Vec<Oid>,
+    #[serde(deserialize_with = "or_empty")]
     pub(super) support_functions: Vec<Oid>,
+    /// Of an aggregate's state; else none.
+    pub(super) state: Option<Oid>,
     /// Only its schema's name leads to it: PostgreSQL has one for the same arguments.
     pub(super) hidden: bool,
+    /// PostgreSQL has one for a text: a plain literal goes there.
+    pub(super) beside_text: bool,
 }
 
 #[derive(Deserialize)]
@@ -125,6 +139,7 @@ pub(super) struct Type {
 pub(super) struct Cast {
     pub(super) source: Oid,
     pub(super) target: Oid,
+    /// 0 for a cast through text.
     pub(super) function: Oid,
 }
 

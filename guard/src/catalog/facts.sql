@@ -24,6 +24,8 @@ own_function AS (
   WHERE p.oid >= 16384 AND p.prokind <> 'p'
     AND p.prorettype <> ALL (ARRAY['trigger', 'event_trigger', 'language_handler', 'fdw_handler', 'index_am_handler',
       'tsm_handler', 'table_am_handler']::regtype[])
+  -- What needs a judgement comes first, should there be too many.
+  ORDER BY provolatile <> 'v' AND NOT prosecdef AND prokind <> 'a' AND proargdefaults IS NULL
   LIMIT 50001
 ),
 own_relation AS (
@@ -31,7 +33,7 @@ own_relation AS (
   WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
     AND (c.relkind = 'v' OR c.relrowsecurity OR has_schema_privilege(n.oid, 'USAGE'))
   -- What needs a judgement comes first, should there be too many.
-  ORDER BY c.relkind <> 'v', NOT c.relrowsecurity
+  ORDER BY c.relkind NOT IN ('v', 'f', 'p'), NOT c.relrowsecurity
   LIMIT 100001
 ),
 -- Code that runs when something is used: views, policies, checks of domains, defaults of arguments.
@@ -51,7 +53,9 @@ mention AS (
   SELECT DISTINCT owner_kind, owner, mark.kind, substring(part.text FROM '^\d{1,10}')::oid AS oid
   FROM code
   CROSS JOIN (VALUES ('f', ':funcid '), ('f', ':opfuncid '), ('f', ':aggfnoid '), ('f', ':winfnoid '),
-    ('r', ':relid '), ('t', ':resulttype ')) AS mark(kind, text)
+    ('r', ':relid '),
+    ('t', ':resulttype '), ('t', ':funcresulttype '), ('t', ':consttype '),
+    ('t', ':funccoltypes (o '), ('t', ':coltypes (o ')) AS mark(kind, text)
   CROSS JOIN LATERAL unnest(string_to_array(tree, mark.text)) WITH ORDINALITY AS part(text, at)
   WHERE part.at > 1
 ),
@@ -64,14 +68,15 @@ mentions AS (
 ),
 -- What an aggregate runs, of which its own row in pg_proc says nothing.
 support AS (
-  SELECT aggfnoid::oid AS owner, json_agg(DISTINCT part::int8) AS functions
+  SELECT aggfnoid::oid AS owner, json_agg(DISTINCT part::int8) AS functions, min(aggtranstype::int8) AS state
   FROM pg_aggregate CROSS JOIN LATERAL unnest(ARRAY[aggtransfn, aggfinalfn, aggcombinefn, aggserialfn, aggdeserialfn,
     aggmtransfn, aggminvtransfn, aggmfinalfn]::oid[]) AS part
   WHERE aggfnoid >= 16384 AND part <> 0 GROUP BY aggfnoid
 ),
 column_types AS (
   SELECT attrelid, json_agg(DISTINCT atttypid::int8) AS types FROM pg_attribute
-  WHERE atttypid >= 16384 AND attnum > 0 AND NOT attisdropped GROUP BY attrelid
+  WHERE (atttypid >= 16384 OR atttypid IN ('xml'::regtype, 'xml[]'::regtype) AND attrelid >= 16384)
+    AND attnum > 0 AND NOT attisdropped GROUP BY attrelid
 ),
 used_type AS (
   SELECT DISTINCT atttypid AS oid FROM pg_attribute WHERE atttypid >= 16384 AND attrelid >= 16384
@@ -105,23 +110,31 @@ SELECT json_build_object(
   'builtin_functions', (SELECT names FROM builtin_function),
   'builtin_relations', (SELECT names FROM builtin_relation),
   -- oid, schema, name, kind, row type, of an extension, functions, relations and types of its code, types of its
-  -- columns, columns with the name of a function, parents
+  -- columns, columns with the name of a function, parents, runs a program of the server's, what finds its partitions
   'relations', (SELECT json_agg(json_build_array(c.oid::int8, c.nspname, c.relname, c.relkind, c.reltype::int8,
       member.objid IS NOT NULL, m.functions, m.relations, m.types, t.types, s.names,
-      (SELECT json_agg(i.inhparent::int8) FROM pg_inherits i WHERE i.inhrelid = c.oid)))
+      (SELECT json_agg(i.inhparent::int8) FROM pg_inherits i WHERE i.inhrelid = c.oid),
+      c.relkind = 'f' AND EXISTS (SELECT FROM pg_foreign_table f, unnest(f.ftoptions) AS option
+        WHERE f.ftrelid = c.oid AND option ~ '^program='),
+      CASE c.relkind WHEN 'p' THEN (SELECT json_agg(DISTINCT a.amproc::oid::int8) FROM pg_partitioned_table pt
+        CROSS JOIN LATERAL unnest(pt.partclass::oid[]) AS class JOIN pg_opclass oc ON oc.oid = class
+        JOIN pg_amproc a ON a.amprocfamily = oc.opcfamily WHERE pt.partrelid = c.oid AND a.amproc >= 16384) END))
     FROM own_relation c
     LEFT JOIN member ON member.classid = 'pg_class'::regclass AND member.objid = c.oid
     LEFT JOIN mentions m ON m.owner_kind = 'r' AND m.owner = c.oid
     LEFT JOIN column_types t ON t.attrelid = c.oid
     LEFT JOIN namesake s ON s.attrelid = c.oid),
   -- oid, schema, name, kind, volatility, security definer, of an extension, language, arguments, defaults, variadic,
-  -- result, types of the arguments, functions of its defaults or of the aggregate, hidden by one of PostgreSQL's own
+  -- result, types of the arguments, functions and types of its defaults, functions and state of the aggregate, hidden by
+  -- one of PostgreSQL's own, one of them takes a text instead
   'functions', (SELECT json_agg(json_build_array(p.oid::int8, p.nspname, p.proname, p.prokind, p.provolatile, p.prosecdef,
       member.objid IS NOT NULL, l.lanname, p.pronargs, p.pronargdefaults, p.provariadic <> 0, p.prorettype::int8,
       (SELECT json_agg(a.oid::int8) FROM unnest(p.proargtypes) AS a(oid)),
-      m.functions, support.functions,
+      m.functions, m.types, support.functions, support.state,
       EXISTS (SELECT FROM pg_proc b WHERE b.pronamespace = 'pg_catalog'::regnamespace AND b.proname = p.proname
-        AND b.proargtypes = p.proargtypes AND b.oid <> p.oid) AND p.pronargdefaults = 0 AND p.provariadic = 0))
+        AND b.proargtypes = p.proargtypes AND b.oid <> p.oid) AND p.pronargdefaults = 0 AND p.provariadic = 0,
+      p.pronargs = 1 AND EXISTS (SELECT FROM pg_proc b WHERE b.pronamespace = 'pg_catalog'::regnamespace
+        AND b.proname = p.proname AND b.pronargs = 1 AND b.proargtypes[0] = 'text'::regtype)))
     FROM own_function p JOIN pg_language l ON l.oid = p.prolang
     LEFT JOIN member ON member.classid = 'pg_proc'::regclass AND member.objid = p.oid
     LEFT JOIN mentions m ON m.owner_kind = 'f' AND m.owner = p.oid
@@ -147,12 +160,19 @@ SELECT json_build_object(
     -- The row types of relations stand with the relations, and their arrays for themselves only where they are used.
     WHERE t.oid >= 16384 AND coalesce(c.relkind, 'c') = 'c'
       AND (coalesce(ec.relkind, 'c') = 'c' OR u.oid IS NOT NULL)),
-  -- source, target, function: casts, and what compares and orders the values of a type
+  -- PostgreSQL's own row types that a function takes
+  'builtin_rows', (SELECT json_agg(t.oid::int8) FROM pg_type t WHERE t.oid < 16384 AND t.typtype = 'c'
+    AND t.oid IN (SELECT proargtypes[0] FROM own_function)),
+  -- source, target, function (0 for a cast through text): casts, and what compares and orders the values of a type
   'casts', (SELECT json_agg(json_build_array(source::int8, target::int8, function::int8)) FROM (
     SELECT castsource AS source, casttarget AS target, castfunc AS function FROM pg_cast WHERE oid >= 16384
     UNION SELECT opcintype, opcintype, amproc FROM pg_opclass JOIN pg_amproc ON amprocfamily = opcfamily
       WHERE opcdefault AND amproc >= 16384
     UNION SELECT opcintype, opcintype, oprcode FROM pg_opclass JOIN pg_amop ON amopfamily = opcfamily
-      JOIN pg_operator o ON o.oid = amopopr WHERE opcdefault AND oprcode >= 16384) AS cast_like(source, target, function)
-    WHERE function <> 0)
+      JOIN pg_operator o ON o.oid = amopopr WHERE opcdefault AND oprcode >= 16384
+    -- Ranges may be ordered by other than the default.
+    UNION SELECT rngtypid, rngtypid, amproc FROM pg_range JOIN pg_opclass c ON c.oid = rngsubopc
+      JOIN pg_amproc ON amprocfamily = opcfamily WHERE amproc >= 16384
+    UNION SELECT rngtypid, rngtypid, part FROM pg_range CROSS JOIN LATERAL unnest(ARRAY[rngcanonical, rngsubdiff]::oid[])
+      AS part WHERE part >= 16384) AS cast_like(source, target, function))
 )::text

@@ -21,6 +21,8 @@ pub(crate) enum Why {
     Definer,
     /// It is a catalog that is not for everybody.
     Sensitive,
+    /// It is the output of a program that the server starts.
+    Program,
 }
 
 /// Something that only a role can allow by naming it.
@@ -31,6 +33,9 @@ pub(crate) struct Offence {
     pub(crate) why: Why,
 }
 
+/// `xml` and its array.
+const XML: [Oid; 2] = [142, 143];
+
 /// All verdicts, by number.
 pub(super) struct Judged<'a> {
     facts: &'a Facts,
@@ -40,6 +45,8 @@ pub(super) struct Judged<'a> {
     casts: HashMap<Oid, Vec<Offence>>,
     /// Types whose checks run such code when a value is made one of them.
     checks: HashMap<Oid, Vec<Offence>>,
+    /// Relations that read a program's output, in a child at least.
+    programs: HashMap<Oid, Offence>,
     pub(super) everywhere: Vec<Offence>,
 }
 
@@ -51,16 +58,19 @@ impl<'a> Judged<'a> {
             relations: facts.relations.iter().map(|relation| (relation.oid, relation)).collect(),
             casts: HashMap::new(),
             checks: HashMap::new(),
+            programs: HashMap::new(),
             everywhere: Vec::new(),
         };
         judged.types();
+        judged.programs();
         judged
     }
 
     /// What is wrong with the function itself.
     fn own(&self, oid: Oid) -> Option<Offence> {
         if let Some(name) = self.facts.builtin_functions.get(&oid) {
-            let class = functions::refused(name)?;
+            // Its argument is judged only where the text calls it by its name.
+            let class = functions::refused(name).or((name == "current_setting").then_some(Class::Server))?;
             return Some(Offence { name: format!("pg_catalog.{name}"), why: Why::Refused(class) });
         }
         let function = self.functions.get(&oid)?;
@@ -83,7 +93,26 @@ impl<'a> Judged<'a> {
     /// The same for code of the owner's. XML functions are refused to callers
     /// for what they may be fed, which the owner decided here.
     fn behind(&self, oid: Oid) -> Option<Offence> {
-        self.own(oid).filter(|offence| !matches!(offence.why, Why::Definer | Why::Refused(Class::Xml)))
+        let setting = |offence: &Offence| offence.name == "pg_catalog.current_setting";
+        self.own(oid)
+            .filter(|offence| !matches!(offence.why, Why::Definer | Why::Refused(Class::Xml)) && !setting(offence))
+    }
+
+    /// What a call in the owner's code runs: a tree names the function, but
+    /// neither its defaults nor what an aggregate is made of.
+    fn behind_call(&self, oid: Oid) -> Vec<Offence> {
+        let mut found: Vec<Offence> = self.behind(oid).into_iter().collect();
+        if let Some(function) = self.functions.get(&oid) {
+            let inner = function.default_functions.iter().chain(&function.support_functions);
+            found.extend(inner.filter_map(|oid| self.behind(*oid)));
+            found.extend(self.defaults_and_state(function));
+        }
+        found
+    }
+
+    /// The types into which a call turns something that no text shows.
+    fn defaults_and_state(&self, function: &Function) -> Vec<Offence> {
+        function.default_types.iter().copied().chain(function.state).flat_map(|oid| self.coercion(oid)).collect()
     }
 
     /// What calling a function runs.
@@ -101,6 +130,7 @@ impl<'a> Judged<'a> {
             found.extend(self.coercion(*oid));
         }
         found.extend(self.value(function.result));
+        found.extend(self.defaults_and_state(function));
         dedup(found)
     }
 
@@ -131,13 +161,39 @@ impl<'a> Judged<'a> {
         dedup([self.value(oid), self.coercion(oid)].concat())
     }
 
+    /// What making a row of this type runs, which polymorphic functions do
+    /// without naming the type.
+    pub(super) fn made_row(&self, relation: &Relation) -> Vec<Offence> {
+        self.coercion(relation.row_type)
+    }
+
+    /// The same for what a function returns.
+    pub(super) fn made_result(&self, function: &Function) -> Vec<Offence> {
+        self.coercion(function.result)
+    }
+
+    /// Whether values of the type are read from literals as a whole: a literal
+    /// beside one becomes one without naming the type.
+    fn is_container(&self, oid: Oid) -> bool {
+        self.facts.types.iter().any(|kind| kind.oid == oid && (kind.element != 0 || kind.kind == 'c'))
+    }
+
     /// What reading a relation runs.
     pub(super) fn relation(&self, relation: &Relation) -> Vec<Offence> {
         let mut found = Vec::new();
         let mut seen = HashSet::from([relation.oid]);
         let mut next = vec![relation];
         while let Some(relation) = next.pop() {
-            found.extend(relation.code_functions.iter().filter_map(|oid| self.behind(*oid)));
+            found.extend(relation.code_functions.iter().flat_map(|oid| self.behind_call(*oid)));
+            found.extend(relation.partition_functions.iter().filter_map(|oid| self.own(*oid)));
+            let containers =
+                relation.column_types.iter().filter(|oid| self.checks.contains_key(oid) && **oid >= 16_384);
+            for oid in containers.filter(|oid| self.is_container(**oid)) {
+                found.extend(self.coercion(*oid).into_iter().filter(|offence| offence.why != Why::Refused(Class::Xml)));
+            }
+            // Casts of the row itself.
+            found.extend(self.value(relation.row_type));
+            found.extend(self.programs.get(&relation.oid).cloned());
             found.extend(relation.code_types.iter().flat_map(|oid| self.coercion(*oid)));
             found.extend(relation.column_types.iter().flat_map(|oid| self.value(*oid)));
             for oid in &relation.code_relations {
@@ -167,7 +223,9 @@ impl<'a> Judged<'a> {
                 casts.entry(oid).or_default().push(offence.clone());
             }
         }
-        let mut checks: HashMap<Oid, Vec<Offence>> = HashMap::new();
+        // Reading XML from a text is bounded for literals only.
+        let xml = Offence { name: "pg_catalog.xml".to_owned(), why: Why::Refused(Class::Xml) };
+        let mut checks: HashMap<Oid, Vec<Offence>> = XML.iter().map(|oid| (*oid, vec![xml.clone()])).collect();
         for kind in &self.facts.types {
             let found: Vec<Offence> = kind.check_functions.iter().filter_map(|oid| self.own(*oid)).collect();
             if !found.is_empty() {
@@ -177,6 +235,20 @@ impl<'a> Judged<'a> {
         self.spread(&mut casts);
         self.spread(&mut checks);
         (self.casts, self.checks) = (casts, checks);
+    }
+
+    fn programs(&mut self) {
+        let mut next: Vec<(&Relation, Offence)> = Vec::new();
+        for relation in self.facts.relations.iter().filter(|relation| relation.program) {
+            let name = format!("{}.{}", relation.schema, relation.name);
+            next.push((relation, Offence { name, why: Why::Program }));
+        }
+        while let Some((relation, offence)) = next.pop() {
+            if self.programs.insert(relation.oid, offence.clone()).is_none() {
+                let parents = relation.parents.iter().filter_map(|oid| self.relations.get(oid));
+                next.extend(parents.map(|parent| (*parent, offence.clone())));
+            }
+        }
     }
 
     /// From parts to the types that are made of them, until nothing changes.
@@ -215,11 +287,15 @@ impl<'a> Judged<'a> {
 /// Functions of PostgreSQL's contributed extensions (pgcrypto, uuid-ossp,
 /// tablefunc) that are volatile for their randomness alone.
 fn is_known_to_compute(function: &Function) -> bool {
-    const KNOWN: [&str; 7] = [
+    const KNOWN: [&str; 11] = [
         "gen_random_bytes",
         "gen_random_uuid",
         "gen_salt",
         "normal_rand",
+        "pgp_pub_encrypt",
+        "pgp_pub_encrypt_bytea",
+        "pgp_sym_encrypt",
+        "pgp_sym_encrypt_bytea",
         "uuid_generate_v1",
         "uuid_generate_v1mc",
         "uuid_generate_v4",

@@ -20,6 +20,8 @@ pub(crate) struct RelationFacts {
     pub(crate) of_extension: bool,
     /// What reading it runs.
     pub(crate) offences: Box<[Offence]>,
+    /// What making a row of its type runs.
+    pub(crate) made: Box<[Offence]>,
     /// Columns that hide a function of the same name.
     namesakes: Box<[String]>,
 }
@@ -32,14 +34,24 @@ pub(crate) struct FunctionFacts {
     arguments: (usize, usize),
     row: Option<Row>,
     hidden: bool,
+    beside_text: bool,
+    /// Several arguments, or what they are made of, have to be of one type.
+    pub(crate) unifies: bool,
     /// What calling it runs.
     pub(crate) offences: Box<[Offence]>,
+    /// What making a value of its result's type runs.
+    pub(crate) made: Box<[Offence]>,
 }
 
 impl FunctionFacts {
     /// Whether its first argument is a row of a type of the database's own.
     pub(crate) fn wants_row(&self) -> bool {
         matches!(self.row, Some(Row::Of(_)))
+    }
+
+    /// Whether a literal of no type yet cannot be meant for it.
+    pub(crate) fn leaves_literals(&self) -> bool {
+        self.beside_text && self.wants_row()
     }
 
     pub(crate) fn takes(&self, arguments: usize) -> bool {
@@ -94,12 +106,12 @@ impl Catalog {
     }
 
     /// The functions that a name may stand for beside PostgreSQL's own.
-    pub(crate) fn functions<'a>(
+    pub(crate) fn functions<'a, 's>(
         &'a self,
-        schema: Option<&'a str>,
+        schema: Option<&'s str>,
         name: &str,
         named_arguments: bool,
-    ) -> impl Iterator<Item = &'a FunctionFacts> + use<'a> {
+    ) -> impl Iterator<Item = &'a FunctionFacts> + use<'a, 's> {
         let all = self.functions.get(name).map_or(&[][..], Vec::as_slice);
         all.iter().filter(move |function| self.sees(schema, &function.schema, function.hidden && !named_arguments))
     }
@@ -142,7 +154,7 @@ impl Catalog {
     pub(crate) fn type_offences<'a>(&'a self, schema: Option<&'a str>, name: &str) -> Option<&'a [Offence]> {
         let own = |schema: &str| {
             let types = self.types.get(schema)?;
-            types.get(name).or_else(|| types.get(array_of(types, name)?)).map(Vec::as_slice)
+            types.get(name).or_else(|| types.get(array_of(self.arrays.get(schema)?, name)?)).map(Vec::as_slice)
         };
         match schema {
             Some(schema) => own(schema),
@@ -184,24 +196,28 @@ impl RelationFacts {
 
 /// The row type for whose array PostgreSQL may have made up this name: it puts
 /// underscores before the name and cuts it.
-fn array_of<'a>(types: &'a HashMap<String, Vec<Offence>>, name: &str) -> Option<&'a str> {
+fn array_of<'a>(types: &'a [String], name: &str) -> Option<&'a str> {
     const CERTAINLY_KEPT: usize = 50;
     let element = name.strip_prefix('_')?.trim_start_matches('_');
     let kept = &element[..element.floor_char_boundary(CERTAINLY_KEPT)];
     types
         .iter()
-        .find(|(own, offences)| {
+        .find(|own| {
             let own = own.trim_start_matches('_');
-            !offences.is_empty() && (own == element || kept.len() < element.len() && own.starts_with(kept))
+            own == element || kept.len() < element.len() && own.starts_with(kept)
         })
-        .map(|(own, _)| own.as_str())
+        .map(String::as_str)
 }
 
 /// Puts the facts and what was judged of them where names lead to.
 pub(super) fn index(facts: &Facts, judged: &Judged<'_>) -> Catalog {
     let mut names = Names::default();
-    let path: Vec<Arc<str>> =
-        facts.path.iter().filter(|name| !name.starts_with("pg_")).map(|name| names.get(name)).collect();
+    let path: Vec<Arc<str>> = facts
+        .path
+        .iter()
+        .filter(|name| !name.starts_with("pg_") && *name != "information_schema")
+        .map(|name| names.get(name))
+        .collect();
     let mut catalog = Catalog {
         server_major: u16::try_from(facts.server_version_num / 10_000).unwrap_or(0),
         search_path: search_path(&path),
@@ -214,6 +230,7 @@ pub(super) fn index(facts: &Facts, judged: &Judged<'_>) -> Catalog {
         row_offences: HashSet::new(),
         operators: HashMap::new(),
         types: HashMap::new(),
+        arrays: HashMap::new(),
         type_names: HashMap::new(),
         everywhere: judged.everywhere.clone(),
     };
@@ -236,6 +253,10 @@ pub(super) fn index(facts: &Facts, judged: &Judged<'_>) -> Catalog {
         };
         catalog.type_names.insert(kind.oid, named);
     }
+    for (schema, types) in &catalog.types {
+        let offending = types.iter().filter(|(_, offences)| !offences.is_empty());
+        catalog.arrays.insert(Arc::clone(schema), offending.map(|(name, _)| name.clone()).collect());
+    }
     catalog
 }
 
@@ -255,6 +276,7 @@ fn relations(catalog: &mut Catalog, facts: &Facts, judged: &Judged<'_>, names: &
             rows: rows(relation, &by_oid),
             of_extension: relation.of_extension,
             offences: judged.relation(relation).into(),
+            made: judged.made_row(relation).into(),
             namesakes: relation.namesakes.clone().into(),
         };
         catalog.relations.entry(schema).or_default().insert(name, found);
@@ -280,9 +302,15 @@ fn functions(catalog: &mut Catalog, facts: &Facts, judged: &Judged<'_>, names: &
         let found = FunctionFacts {
             schema: names.get(&function.schema),
             arguments: arguments(function),
-            row: function.argument_types.first().and_then(|oid| rows.get(*oid)),
+            row: function.argument_types.first().and_then(|oid| match function.variadic && function.arguments == 1 {
+                true => Some(Row::Any),
+                false => rows.get(*oid),
+            }),
             hidden: function.hidden,
+            beside_text: function.beside_text,
+            unifies: function.argument_types.iter().filter(|oid| POLYMORPHIC.contains(oid)).count() > 1,
             offences: judged.function(function).into(),
+            made: judged.made_result(function).into(),
         };
         if found.row.is_some() && found.takes(1) && !found.offences.is_empty() {
             catalog.row_offences.insert(function.name.clone());
@@ -296,6 +324,9 @@ fn arguments(function: &facts::Function) -> (usize, usize) {
     (usize::from(function.arguments).saturating_sub((function.defaults + u16::from(function.variadic)).into()), most)
 }
 
+/// anyelement, anyarray, anynonarray, anyrange, anymultirange
+const POLYMORPHIC: [Oid; 5] = [2283, 2277, 2776, 3831, 4537];
+
 /// Which types of an argument a row may be given for.
 struct RowTypes {
     of: HashMap<Oid, Row>,
@@ -304,8 +335,11 @@ struct RowTypes {
 impl RowTypes {
     fn of(facts: &Facts) -> Self {
         // record, "any", anyelement, anynonarray, anycompatible, anycompatiblenonarray
-        let mut of: HashMap<Oid, Row> =
-            [2249, 2276, 2283, 2776, 5077, 5079].into_iter().map(|oid| (oid, Row::Any)).collect();
+        let mut of: HashMap<Oid, Row> = [2249, 2276, 2283, 2776, 5077, 5079]
+            .into_iter()
+            .chain(facts.builtin_rows.iter().copied())
+            .map(|oid| (oid, Row::Any))
+            .collect();
         let own = facts.relations.iter().map(|relation| relation.row_type);
         let composites = facts.types.iter().filter(|kind| kind.kind == 'c').map(|kind| kind.oid);
         of.extend(own.chain(composites).map(|oid| (oid, Row::Of([oid].into()))));
@@ -313,10 +347,22 @@ impl RowTypes {
         let cast: Vec<Oid> =
             facts.casts.iter().filter(|cast| of.contains_key(&cast.source)).map(|cast| cast.target).collect();
         of.extend(cast.into_iter().map(|oid| (oid, Row::Any)));
-        let domains: Vec<Oid> =
-            facts.types.iter().filter(|kind| of.contains_key(&kind.base)).map(|kind| kind.oid).collect();
-        of.extend(domains.into_iter().map(|oid| (oid, Row::Any)));
-        Self { of }
+        // What is no row may be cast to one.
+        let made = facts.casts.iter().filter(|cast| cast.source != cast.target).map(|cast| cast.target);
+        for oid in made {
+            if let Some(row) = of.get_mut(&oid) {
+                *row = Row::Any;
+            }
+        }
+        // Domains, and domains over those.
+        loop {
+            let domains = facts.types.iter().filter(|kind| of.contains_key(&kind.base) && !of.contains_key(&kind.oid));
+            let found: Vec<Oid> = domains.map(|kind| kind.oid).collect();
+            if found.is_empty() {
+                return Self { of };
+            }
+            of.extend(found.into_iter().map(|oid| (oid, Row::Any)));
+        }
     }
 
     fn get(&self, oid: Oid) -> Option<Row> {

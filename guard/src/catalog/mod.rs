@@ -53,6 +53,8 @@ pub struct Catalog {
     operators: HashMap<String, Vec<lookup::OperatorFacts>>,
     /// By schema and name, with what naming them runs; a relation's row type only if that is something.
     types: HashMap<Arc<str>, HashMap<String, Vec<Offence>>>,
+    /// By schema, the types of which naming runs something: those whose arrays matter.
+    arrays: HashMap<Arc<str>, Vec<String>>,
     type_names: HashMap<Oid, TypeName>,
     /// A cast between PostgreSQL's own types that may run anywhere.
     everywhere: Vec<Offence>,

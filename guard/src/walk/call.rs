@@ -4,6 +4,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{FuncCall, Node, a_const};
 
 use super::expression::{certainly_no_row, is_literal};
+use super::made::{is_maker, shows_row};
 use super::own::{Arguments, Own};
 use super::{Verdict, Walk, inner, strings, xml};
 use crate::checked::FunctionName;
@@ -13,7 +14,7 @@ use crate::refusal::{Position, Refusal, Rule};
 
 const CATALOG: &str = "pg_catalog";
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
     pub(super) fn call(&mut self, call: &FuncCall) -> Verdict {
         let FuncCall {
             funcname,
@@ -45,7 +46,13 @@ impl Walk<'_> {
         let first = args.first().map(inner).transpose()?;
         let named = args.iter().any(|arg| matches!(arg.node, Some(NodeEnum::NamedArgExpr(_))));
         let first_is_no_row = !named && first.is_some_and(certainly_no_row);
-        let arguments = Arguments { count: args.len() + ordered, named, first_is_no_row };
+        let first_is_literal = first_is_no_row && first.is_some_and(is_untyped);
+        let arguments = Arguments { count: args.len() + ordered, named, first_is_no_row, first_is_literal };
+        // Before version 16 the grammar knew no json_object, and its name is
+        // looked for like any other.
+        let plain_before =
+            name.schema.as_deref() == Some(CATALOG) && name.name == "json_object" && self.rules.major() < 16;
+        let name = FunctionName { schema: name.schema.filter(|_| !plain_before), name: name.name };
         self.function(&name, &arguments, position)?;
         let builtin = name.schema.as_deref().is_none_or(|schema| schema == CATALOG);
         if builtin && xml::is_cast(&name.name) && !args.iter().all(is_literal) {
@@ -54,14 +61,19 @@ impl Walk<'_> {
         if name.name == "current_setting" && name.schema.as_deref().is_none_or(|schema| schema == CATALOG) {
             self.current_setting(args).map_err(|refusal| refusal.at(position))?;
         }
+        if is_maker(&name.name) {
+            self.made.maker(position);
+        }
         self.functions.insert(name);
+        self.shows_row = shows_row(call);
         self.expressions(args)?;
+        self.shows_row = false;
         self.sorts(agg_order)?;
         self.optional(agg_filter)?;
         over.as_deref().map_or(Ok(()), |window| self.window(window))
     }
 
-    fn function(&self, name: &FunctionName, arguments: &Arguments, position: Option<Position>) -> Verdict {
+    fn function(&mut self, name: &FunctionName, arguments: &Arguments, position: Option<Position>) -> Verdict {
         let schema = name.schema.as_deref().unwrap_or(CATALOG);
         let named = self.rules.functions.contains(&format!("{schema}.{}", name.name));
         let judged = if named {
@@ -81,12 +93,17 @@ impl Walk<'_> {
         {
             return Err(refused(name, class).at(position));
         }
+        // With one argument a type's name is a cast, also beside functions.
+        if arguments.count == 1 && !arguments.named {
+            self.own_type(name.schema.as_deref(), &name.name, position)?;
+        }
         match self.own_function(catalog, name, arguments) {
             Own::Refused(refusal) => Err(refusal.at(position)),
             Own::Harmless => Ok(()),
-            // A type's name with one argument is a cast.
-            Own::Nothing if arguments.count == 1 && catalog.has_type(name.schema.as_deref(), &name.name) => {
-                self.own_type(name.schema.as_deref(), &name.name, position)
+            Own::Nothing | Own::OtherArguments
+                if arguments.count == 1 && catalog.has_type(name.schema.as_deref(), &name.name) =>
+            {
+                Ok(())
             }
             Own::Nothing => self.function_by_name(name, judged, false, position),
             Own::OtherArguments => self.function_by_name(name, judged, true, position),
@@ -156,7 +173,11 @@ impl Walk<'_> {
     ) -> Verdict {
         let name = FunctionName { schema: None, name: name.to_owned() };
         if call {
-            self.function(&name, &Arguments { count: 1, named: false, first_is_no_row: true }, position)?;
+            self.function(
+                &name,
+                &Arguments { count: 1, named: false, first_is_no_row: true, first_is_literal: true },
+                position,
+            )?;
             if name.name == "current_setting" {
                 return Err(refused(&name, Class::Setting).at(position));
             }
@@ -177,7 +198,7 @@ impl Walk<'_> {
     }
 
     /// An operator, plain or as OPERATOR(schema.name).
-    pub(super) fn operator(&self, name: &[Node], location: i32) -> Verdict {
+    pub(super) fn operator(&mut self, name: &[Node], location: i32) -> Verdict {
         let (schema, plain) = match strings(name)?.as_slice() {
             [plain] => (None, *plain),
             [schema, plain] => (Some(*schema), *plain),
@@ -192,7 +213,11 @@ impl Walk<'_> {
 
     /// Also for the operators behind keywords, such as <= behind BETWEEN: the
     /// server looks for them in the same way.
-    pub(super) fn operator_named(&self, schema: Option<&str>, plain: &str, position: Option<Position>) -> Verdict {
+    pub(super) fn operator_named(&mut self, schema: Option<&str>, plain: &str, position: Option<Position>) -> Verdict {
+        // hstore's, for populate_record.
+        if plain == "#=" {
+            self.made.maker(position);
+        }
         let builtin = schema.is_none_or(|schema| schema == CATALOG);
         if builtin && self.rules.operators.contains(plain) {
             return Ok(());
@@ -217,6 +242,12 @@ impl Walk<'_> {
         };
         Err(Refusal::new(Rule::OperatorUnknown, message, hint).at(position))
     }
+}
+
+/// A literal that takes the type which its place wants.
+fn is_untyped(node: &NodeEnum) -> bool {
+    let NodeEnum::AConst(constant) = node else { return false };
+    constant.isnull || matches!(constant.val, Some(a_const::Val::Sval(_)))
 }
 
 fn refused(name: &FunctionName, class: Class) -> Refusal {

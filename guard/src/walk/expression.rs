@@ -111,6 +111,9 @@ impl Walk<'_> {
     fn column(&mut self, column: &ColumnRef) -> Verdict {
         let ColumnRef { fields, location } = column;
         let position = self.position(*location);
+        if !std::mem::take(&mut self.shows_row) {
+            self.made.reference(column, position);
+        }
         let qualified = fields.len() > 1;
         for (at, field) in fields.iter().enumerate() {
             match inner(field)? {
@@ -140,17 +143,13 @@ impl Walk<'_> {
         let AIndirection { arg, indirection } = indirection;
         let arg = arg.as_deref().ok_or_else(unreadable)?;
         self.expression(arg)?;
-        let alias = match inner(arg)? {
-            NodeEnum::ColumnRef(column) if column.fields.len() == 1 => string(&column.fields[0]).ok(),
-            _ => None,
-        };
-        self.indirection(alias, indirection, certainly_no_row(inner(arg)?))
+        // Also a lone name is no alias for certain: a column goes first.
+        self.indirection(indirection, certainly_no_row(inner(arg)?))
     }
 
     /// Subscripts and attributes behind an expression. `call` says that the
     /// expression cannot be a row, so that an attribute calls a function.
-    /// `alias` is the row, where that is known.
-    pub(super) fn indirection(&mut self, mut alias: Option<&str>, steps: &[Node], mut call: bool) -> Verdict {
+    pub(super) fn indirection(&mut self, steps: &[Node], mut call: bool) -> Verdict {
         for step in steps {
             match inner(step)? {
                 NodeEnum::String(name) => {
@@ -158,8 +157,7 @@ impl Walk<'_> {
                     if xml::is_cast(&name.sval) {
                         return Err(xml::refused("attribute notation for a cast to xml"));
                     }
-                    self.attribute(alias, &name.sval, call, None)?;
-                    alias = None;
+                    self.attribute(None, &name.sval, call, None)?;
                 }
                 NodeEnum::AStar(_) => self.partly.star(None),
                 NodeEnum::AIndices(indices) => {

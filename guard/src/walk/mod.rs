@@ -6,6 +6,7 @@
 mod call;
 mod expression;
 mod json;
+mod made;
 mod modify;
 mod own;
 mod relation;
@@ -24,6 +25,7 @@ use crate::checked::{FunctionName, RelationName, StatementKind};
 use crate::refusal::{Places, Position, Refusal, Rule};
 use crate::rules::Rules;
 
+use made::Made;
 use relation::Partly;
 use scope::{Cte, Scope};
 
@@ -70,6 +72,8 @@ pub(crate) fn walk(sql: &str, statement: &NodeEnum, rules: &Rules, mode: Mode) -
         ctes: Vec::new(),
         scopes: Vec::new(),
         partly: Partly::default(),
+        made: Made::default(),
+        shows_row: false,
         unknown: None,
         functions_in_from: BTreeSet::new(),
         xml_rows: BTreeSet::new(),
@@ -78,6 +82,7 @@ pub(crate) fn walk(sql: &str, statement: &NodeEnum, rules: &Rules, mode: Mode) -
     let (kind, analyze) = walk.top(statement, mode)?;
     walk.partly_allowed()?;
     walk.xml_rows_allowed()?;
+    walk.made_values()?;
     if let Some(refusal) = walk.unknown {
         return Err(refusal);
     }
@@ -103,6 +108,9 @@ struct Walk<'a> {
     /// The aliases in sight, for each query, the innermost last.
     scopes: Vec<Scope<'a>>,
     partly: Partly,
+    made: Made<'a>,
+    /// The next reference is only shown.
+    shows_row: bool,
     /// A relation that the catalog does not have: told when nothing else is
     /// wrong with the statement.
     unknown: Option<Refusal>,

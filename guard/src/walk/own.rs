@@ -18,6 +18,8 @@ pub(super) struct Arguments {
     pub(super) named: bool,
     /// The first one cannot be a row, whatever the catalog holds.
     pub(super) first_is_no_row: bool,
+    /// Nor has it a type yet, so that it becomes what the function takes.
+    pub(super) first_is_literal: bool,
 }
 
 /// What a name of a function stands for in the database.
@@ -40,17 +42,20 @@ pub(super) struct Thing<'a> {
     pub(super) rule: Rule,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
     /// The first thing that the role does not allow by naming it.
     pub(super) fn first<'c>(&self, offences: &'c [Offence]) -> Option<&'c Offence> {
         let named = |name: &String| self.rules.functions.contains(name) || self.rules.relations.contains(name);
         offences.iter().find(|offence| !named(&offence.name))
     }
 
-    pub(super) fn own_function(&self, catalog: &Catalog, name: &FunctionName, arguments: &Arguments) -> Own {
+    pub(super) fn own_function(&mut self, catalog: &'a Catalog, name: &FunctionName, arguments: &Arguments) -> Own {
         let mut own = Own::Nothing;
         for function in catalog.functions(name.schema.as_deref(), &name.name, arguments.named) {
-            if !function.takes(arguments.count) || arguments.first_is_no_row && function.wants_row() {
+            let no_row = arguments.first_is_no_row
+                && function.wants_row()
+                && (!arguments.first_is_literal || function.leaves_literals());
+            if !function.takes(arguments.count) || no_row {
                 if matches!(own, Own::Nothing) {
                     own = Own::OtherArguments;
                 }
@@ -58,6 +63,10 @@ impl Walk<'_> {
             }
             if let Some(refusal) = self.call_refused(function, &name.name) {
                 return Own::Refused(refusal);
+            }
+            self.made.result(&function.made);
+            if function.unifies {
+                self.made.maker(None);
             }
             own = Own::Harmless;
         }
@@ -73,7 +82,7 @@ impl Walk<'_> {
         let rule = match offence.why {
             Why::Definer => Rule::FunctionDefiner,
             Why::Refused(_) => Rule::FunctionRefused,
-            Why::Volatile | Why::Sensitive => Rule::FunctionVolatile,
+            Why::Volatile | Why::Sensitive | Why::Program => Rule::FunctionVolatile,
         };
         Some(refusal(&Thing { kind: "function", name: &full, runs: "calls", rule }, offence))
     }
@@ -142,6 +151,10 @@ pub(super) fn refusal(thing: &Thing<'_>, offence: &Offence) -> Refusal {
             format!("if {what} needs no other rights, its owner can make it SECURITY INVOKER"),
         ),
         Why::Refused(class) => (class.does(), "it is on the list of functions that are never harmless".to_owned()),
+        Why::Program => (
+            "starts a program on the database server",
+            "a materialized view or a copy of its rows can stand for it".to_owned(),
+        ),
         Why::Sensitive => ("can show other sessions, secrets or configuration", "it is not for everybody".to_owned()),
     };
     let message = if *name == what {

@@ -64,7 +64,7 @@ impl Partly {
     }
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
     /// A relation in FROM, which a WITH query of that name hides.
     pub(super) fn relation(&mut self, relation: &RangeVar) -> Verdict {
         if let Some(alias) = &relation.alias {
@@ -94,7 +94,8 @@ impl Walk<'_> {
             schema: Some(schemaname).filter(|schema| !schema.is_empty()).cloned(),
             name: relname.clone(),
         };
-        if let Some(verdict) = self.own_relation(&mut name, position) {
+        let alias_name = alias.as_ref().map_or(relname.as_str(), |alias| &alias.aliasname);
+        if let Some(verdict) = self.own_relation(&mut name, alias_name, position) {
             verdict?;
             self.relations.insert(name);
             return Ok(());
@@ -132,7 +133,7 @@ impl Walk<'_> {
     /// Finds the relation as PostgreSQL does and judges what reading it runs.
     /// `None` leaves it to the lists: it is PostgreSQL's own, or there is no
     /// catalog. Whatever is found gets its schema's name.
-    fn own_relation(&mut self, name: &mut RelationName, position: Option<Position>) -> Option<Verdict> {
+    fn own_relation(&mut self, name: &mut RelationName, alias: &str, position: Option<Position>) -> Option<Verdict> {
         let catalog = self.rules.catalog.as_deref()?;
         let schema = name.schema.as_deref();
         let temporary = schema.is_some_and(|schema| schema.starts_with("pg_"));
@@ -154,6 +155,7 @@ impl Walk<'_> {
                 if facts.of_extension && name.name.starts_with("pg_") {
                     return None;
                 }
+                self.made.relation(alias, &facts.made);
                 match self.first(&facts.offences) {
                     None => Some(Ok(())),
                     Some(offence) => {

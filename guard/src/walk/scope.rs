@@ -21,6 +21,9 @@ pub(super) enum Source<'a> {
 /// The aliases of one query's FROM clause.
 pub(super) struct Scope<'a> {
     aliases: Vec<(String, Source<'a>)>,
+    /// Something in FROM has a name of PostgreSQL's choice, so that an alias
+    /// that is not found here may be that.
+    unnamed: bool,
     /// Inside of the clause itself only some of them can be seen (LATERAL and ON
     /// see those before them), and the others are looked for further out.
     in_from: bool,
@@ -43,7 +46,8 @@ impl<'a> Walk<'a> {
         if self.is_needed() {
             from.iter().for_each(|source| self.collect(source, &mut aliases));
         }
-        self.scopes.push(Scope { aliases, in_from: false });
+        let unnamed = self.is_needed() && from.iter().any(has_unnamed);
+        self.scopes.push(Scope { aliases, unnamed, in_from: false });
     }
 
     pub(super) fn enter_from(&mut self, inside: bool) {
@@ -140,8 +144,11 @@ impl<'a> Walk<'a> {
     pub(super) fn row_of(&self, alias: Option<&str>, name: &str) -> Option<Row> {
         let known = alias.and_then(|alias| {
             self.scopes.iter().rev().find_map(|scope| {
-                let (_, source) = scope.aliases.iter().find(|(own, _)| own == alias)?;
-                Some(if scope.in_from { &Source::Unknown } else { source })
+                let found = scope.aliases.iter().find(|(own, _)| own == alias);
+                if found.is_none() && !scope.unnamed {
+                    return None;
+                }
+                Some(found.filter(|_| !scope.in_from).map_or(&Source::Unknown, |(_, source)| source))
             })
         });
         match known {
@@ -149,5 +156,15 @@ impl<'a> Walk<'a> {
             Some(Source::Query(Some(columns))) if columns.iter().any(|column| column == name) => None,
             _ => Some(Row::Any),
         }
+    }
+}
+
+/// Whether a call without an alias stands in FROM.
+fn has_unnamed(source: &Node) -> bool {
+    match &source.node {
+        Some(NodeEnum::RangeFunction(function)) => function.alias.is_none(),
+        Some(NodeEnum::JsonTable(table)) => table.alias.is_none(),
+        Some(NodeEnum::JoinExpr(join)) => [&join.larg, &join.rarg].into_iter().flatten().any(|side| has_unnamed(side)),
+        _ => false,
     }
 }

@@ -191,8 +191,11 @@ impl Walk<'_> {
             };
             let ResTarget { name, indirection, val, location: _ } = target.as_ref();
             self.partly.column(name, None);
-            self.indirection(None, indirection, false)?;
+            self.indirection(indirection, false)?;
+            // The columns of a row, not the row.
+            self.shows_row = val.as_deref().is_some_and(is_columns_of_row);
             self.optional(val)?;
+            self.shows_row = false;
         }
         Ok(())
     }
@@ -227,4 +230,10 @@ impl Walk<'_> {
         self.optional(start_offset)?;
         self.optional(end_offset)
     }
+}
+
+/// `row.*` as an item of its own.
+fn is_columns_of_row(node: &Node) -> bool {
+    let Some(NodeEnum::ColumnRef(column)) = &node.node else { return false };
+    matches!(column.fields.last().map(|field| &field.node), Some(Some(NodeEnum::AStar(_))))
 }

@@ -95,6 +95,9 @@ impl Walk<'_> {
             if let NodeEnum::FuncCall(call) = inner(call)? {
                 self.functions_in_from
                     .extend(call.funcname.last().and_then(|name| string(name).ok()).map(str::to_owned));
+            } else {
+                // Its name is PostgreSQL's to choose: text for CAST(... AS text).
+                self.functions_in_from.insert(String::new());
             }
             if columns.node.is_some() {
                 self.column_definitions(list(columns)?)?;

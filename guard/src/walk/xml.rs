@@ -40,7 +40,8 @@ pub(super) fn parsed(op: i32, args: &[Node]) -> Verdict {
 impl Walk<'_> {
     /// `f.xml`, where `f` is a function in FROM, casts its value.
     pub(super) fn xml_rows_allowed(&self) -> Verdict {
-        match self.xml_rows.iter().any(|row| row.is_empty() || self.functions_in_from.contains(row)) {
+        let calls = &self.functions_in_from;
+        match self.xml_rows.iter().any(|row| row.is_empty() || calls.contains("") || calls.contains(row)) {
             true => Err(refused("attribute notation for a cast to xml")),
             false => Ok(()),
         }

@@ -288,3 +288,5 @@ SELECT 1 AS a_name_that_is_longer_than_the_sixty_three_bytes_which_postgresql_ke
 SELECT E'\q', 'a\b'
 
 SELECT d.xml, xml '<a/>', '<b/>'::xml, xml('<c/>'), '{<d/>}'::xml[], xmlparse(document '<e/>') FROM docs d
+
+SELECT routine_name, data_type FROM information_schema.routines

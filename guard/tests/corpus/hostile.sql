@@ -1553,3 +1553,9 @@ SELECT xml_is_well_formed(name) FROM t
 
 -- refuse: guard.function.refused
 SELECT xml_in(textout(name)) FROM t
+
+-- refuse: guard.relation.sensitive
+SELECT routine_definition FROM information_schema.routines
+
+-- refuse: guard.type.refused
+SELECT text.xml FROM CAST(concat('<a>', '</a>') AS text)

@@ -95,3 +95,36 @@ CREATE TABLE own.pg_backups (id int);
 CREATE FUNCTION aside.touch_aside() RETURNS bigint LANGUAGE sql VOLATILE AS $$ SELECT nextval('own.touched') $$;
 CREATE FUNCTION aside.plain_aside() RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT 1 $$;
 CREATE FUNCTION own.lo_total(int) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT $1 $$;
+-- What a call fits that no name gives away: a literal for a row, arrays, domains over domains, rows of PostgreSQL's own.
+CREATE FUNCTION own.now(own.people) RETURNS bigint LANGUAGE sql VOLATILE AS $$ SELECT nextval('own.touched') $$;
+CREATE FUNCTION own.json_object(int) RETURNS bigint LANGUAGE sql VOLATILE AS $$ SELECT nextval('own.touched') $$;
+CREATE FUNCTION own.any_rows(VARIADIC anyarray) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$ BEGIN RETURN nextval('own.touched'); END $$;
+CREATE DOMAIN own.person AS own.people;
+CREATE DOMAIN own.customer AS own.person;
+CREATE FUNCTION own.of_customer(own.customer) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$ BEGIN RETURN nextval('own.touched'); END $$;
+CREATE FUNCTION own.of_class(pg_catalog.pg_class) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$ BEGIN RETURN nextval('own.touched'); END $$;
+CREATE TABLE own.castable (id int);
+INSERT INTO own.castable VALUES (1);
+CREATE CAST (own.castable AS text) WITH INOUT AS IMPLICIT;
+CREATE FUNCTION own.of_text(text) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$ BEGIN RETURN nextval('own.touched'); END $$;
+CREATE FUNCTION own.somebody() RETURNS own.people LANGUAGE sql STABLE AS $$ SELECT * FROM own.people LIMIT 1 $$;
+CREATE FUNCTION own.either(anyelement, anyelement) RETURNS anyelement LANGUAGE sql IMMUTABLE AS $$ SELECT $1 $$;
+CREATE FUNCTION own.fives(int) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT 5 * $1 $$;
+CREATE DOMAIN own.fives AS text CHECK (own.touch(VALUE) > 0);
+CREATE FUNCTION own.checked_default(a int, b int DEFAULT (1::own.touchy)::int) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT a + b $$;
+CREATE OPERATOR own.@@@@ (RIGHTARG = text, FUNCTION = current_setting);
+-- Views whose tree does not name all that they run.
+CREATE VIEW own.v_aggregate AS SELECT own.sum_touching(id) AS n FROM own.people;
+CREATE VIEW own.v_default AS SELECT own.with_default(id) AS n FROM own.people;
+CREATE VIEW own.v_populate AS SELECT * FROM json_populate_record(NULL::own.holder, '{"b": 1}');
+CREATE VIEW own.v_columns AS SELECT * FROM json_to_record('{"a": 1}') AS r(a own.touchy);
+CREATE VIEW own.v_setting AS SELECT current_setting('own.tenant', true) AS tenant;
+-- Casts of a row, arrays and composites of a domain, XML.
+CREATE TABLE own.printed (id int);
+INSERT INTO own.printed VALUES (1);
+CREATE FUNCTION own.print(own.printed) RETURNS text LANGUAGE plpgsql VOLATILE AS $$ BEGIN RETURN nextval('own.touched'); END $$;
+CREATE CAST (own.printed AS text) WITH FUNCTION own.print(own.printed);
+CREATE TABLE own.touchy_lists (id int, list own.touchy[]);
+CREATE TABLE own.touchy_holders (id int, held own.holder);
+CREATE TABLE own.documents (id int, body xml);
+INSERT INTO own.documents VALUES (1, '<a/>');

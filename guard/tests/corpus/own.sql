@@ -335,3 +335,104 @@ SELECT relname FROM pg_class WHERE relname = 'people'
 SELECT * FROM pg_authid
 
 SELECT p.name FROM people p NATURAL JOIN harmless h WHERE p.id BETWEEN 1 AND 2 AND p.id IN (SELECT id FROM staff UNION VALUES (1))
+
+-- refuse: guard.function.volatile
+SELECT now('(1,Ada,x)')
+
+-- refuse: guard.function.volatile
+SELECT now(NULL)
+
+-- refuse: guard.function.volatile
+SELECT json_object(5)
+
+-- refuse: guard.function.volatile
+SELECT p.any_rows FROM people p
+
+-- refuse: guard.function.volatile
+SELECT p.of_customer FROM people p
+
+-- refuse: guard.function.volatile
+SELECT c.of_class FROM pg_class c
+
+-- refuse: guard.function.volatile
+SELECT c.of_text FROM castable c
+
+-- refuse: guard.function.volatile
+SELECT (SELECT somebody.full_name FROM somebody()) FROM harmless somebody
+
+-- refuse: guard.function.volatile
+SELECT (SELECT people.full_name FROM CAST(ROW(1, 'a', 'b') AS own.people)) FROM harmless people
+
+-- refuse: guard.function.volatile
+SELECT (h).full_name FROM (SELECT p AS h FROM people p) s, harmless h
+
+-- refuse: guard.function.volatile
+SELECT checked_default(1)
+
+-- refuse: guard.type.code
+SELECT fives('1')
+
+-- refuse: guard.operator.refused
+SELECT @@@@ 'data_directory'
+
+-- refuse: guard.relation.code
+SELECT * FROM v_aggregate
+
+-- refuse: guard.relation.code
+SELECT * FROM v_default
+
+-- refuse: guard.relation.code
+SELECT * FROM v_populate
+
+-- refuse: guard.relation.code
+SELECT * FROM v_columns
+
+-- refuse: guard.relation.code
+SELECT p::text FROM printed p
+
+-- refuse: guard.relation.code
+SELECT coalesce(list, '{5}') FROM touchy_lists
+
+-- refuse: guard.relation.code
+SELECT coalesce(held, '(1,5)') FROM touchy_holders
+
+-- refuse: guard.type.code
+SELECT p.value FROM readings r, json_populate_record(r, '{"value": 5}') p
+
+-- refuse: guard.type.code
+SELECT (jsonb_populate_record(r, '{"value": 5}')).value FROM readings r
+
+-- refuse: guard.type.code
+SELECT coalesce(r, '(1,5,ok)') FROM readings r
+
+-- refuse: guard.type.code
+SELECT CASE WHEN r.id > 5 THEN r.* ELSE '(1,5,ok)' END FROM readings r
+
+-- refuse: guard.type.code
+SELECT r FROM readings r UNION ALL SELECT '(1,5,ok)'
+
+-- refuse: guard.type.code
+SELECT either(value, '5') FROM readings
+
+-- refuse: guard.type.code
+SELECT jsonb_populate_record(d, jsonb_build_object('body', repeat('<a/>', 5))) FROM documents d
+
+SELECT * FROM v_setting
+
+SELECT touchy_range('[1,2]'), touchy_range(1, 2)
+
+SELECT r.*, count(*) OVER () FROM readings r
+
+SELECT row_to_json(r), to_jsonb(r.*) FROM readings r
+
+SELECT json_agg(r) FROM readings r
+
+SELECT value FROM readings WHERE value = '3' OR value IN ('1', '2')
+
+SELECT id, body, d IS NULL FROM documents d
+
+SELECT json_object('{a,b}'::text[], '{c,d}'), now() IS NOT NULL
+
+SELECT f.full_name FROM somebody(), harmless f
+
+SELECT either(id, 2) FROM people

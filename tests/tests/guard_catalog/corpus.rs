@@ -26,7 +26,7 @@ pub(crate) fn cases() -> Vec<Case> {
         .collect()
 }
 
-async fn catalog(client: &Client) -> Catalog {
+pub(super) async fn catalog(client: &Client) -> Catalog {
     let answer = client.simple_query(&format!("BEGIN READ ONLY; {FACTS_SQL}; ROLLBACK")).await.unwrap();
     let json = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0),

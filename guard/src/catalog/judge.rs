@@ -45,6 +45,8 @@ pub(super) struct Judged<'a> {
     casts: HashMap<Oid, Vec<Offence>>,
     /// Types whose checks run such code when a value is made one of them.
     checks: HashMap<Oid, Vec<Offence>>,
+    /// Arrays, composites and rows.
+    containers: HashSet<Oid>,
     /// Relations that read a program's output, in a child at least.
     programs: HashMap<Oid, Offence>,
     pub(super) everywhere: Vec<Offence>,
@@ -58,6 +60,7 @@ impl<'a> Judged<'a> {
             relations: facts.relations.iter().map(|relation| (relation.oid, relation)).collect(),
             casts: HashMap::new(),
             checks: HashMap::new(),
+            containers: containers(facts),
             programs: HashMap::new(),
             everywhere: Vec::new(),
         };
@@ -130,6 +133,7 @@ impl<'a> Judged<'a> {
             found.extend(self.coercion(*oid));
         }
         found.extend(self.value(function.result));
+        found.extend(self.beside(function.result));
         found.extend(self.defaults_and_state(function));
         dedup(found)
     }
@@ -172,10 +176,12 @@ impl<'a> Judged<'a> {
         self.coercion(function.result)
     }
 
-    /// Whether values of the type are read from literals as a whole: a literal
-    /// beside one becomes one without naming the type.
-    fn is_container(&self, oid: Oid) -> bool {
-        self.facts.types.iter().any(|kind| kind.oid == oid && (kind.element != 0 || kind.kind == 'c'))
+    /// What a literal beside a value of this type runs: it is read as one, without
+    /// the type's name, where the type is made of others.
+    fn beside(&self, oid: Oid) -> Vec<Offence> {
+        let mut found = if self.containers.contains(&oid) { self.coercion(oid) } else { Vec::new() };
+        found.retain(|offence| offence.why != Why::Refused(Class::Xml));
+        found
     }
 
     /// What reading a relation runs.
@@ -186,11 +192,7 @@ impl<'a> Judged<'a> {
         while let Some(relation) = next.pop() {
             found.extend(relation.code_functions.iter().flat_map(|oid| self.behind_call(*oid)));
             found.extend(relation.partition_functions.iter().filter_map(|oid| self.own(*oid)));
-            let containers =
-                relation.column_types.iter().filter(|oid| self.checks.contains_key(oid) && **oid >= 16_384);
-            for oid in containers.filter(|oid| self.is_container(**oid)) {
-                found.extend(self.coercion(*oid).into_iter().filter(|offence| offence.why != Why::Refused(Class::Xml)));
-            }
+            found.extend(relation.column_types.iter().flat_map(|oid| self.beside(*oid)));
             // Casts of the row itself.
             found.extend(self.value(relation.row_type));
             found.extend(self.programs.get(&relation.oid).cloned());
@@ -301,6 +303,11 @@ fn is_known_to_compute(function: &Function) -> bool {
         "uuid_generate_v4",
     ];
     function.of_extension && function.language == "c" && KNOWN.contains(&function.name.as_str())
+}
+
+fn containers(facts: &Facts) -> HashSet<Oid> {
+    let made = facts.types.iter().filter(|kind| kind.element != 0 || kind.kind == 'c').map(|kind| kind.oid);
+    made.chain(facts.relations.iter().map(|relation| relation.row_type)).collect()
 }
 
 fn dedup(found: Vec<Offence>) -> Vec<Offence> {

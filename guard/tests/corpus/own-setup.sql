@@ -128,3 +128,4 @@ CREATE TABLE own.touchy_lists (id int, list own.touchy[]);
 CREATE TABLE own.touchy_holders (id int, held own.holder);
 CREATE TABLE own.documents (id int, body xml);
 INSERT INTO own.documents VALUES (1, '<a/>');
+CREATE FUNCTION own.last_reading() RETURNS own.readings LANGUAGE sql STABLE AS $$ SELECT * FROM own.readings LIMIT 1 $$;

@@ -436,3 +436,9 @@ SELECT json_object('{a,b}'::text[], '{c,d}'), now() IS NOT NULL
 SELECT f.full_name FROM somebody(), harmless f
 
 SELECT either(id, 2) FROM people
+
+-- refuse: guard.function.volatile
+SELECT coalesce(last_reading(), '(1,5,ok)')
+
+-- refuse: guard.type.code
+WITH c AS (SELECT r FROM readings r) SELECT coalesce(c.r, '(1,5,ok)') FROM c

@@ -140,7 +140,22 @@ async fn a_failure_says_what_a_connection_would() {
 fn catalog_of(tables: u32) -> String {
     let rows = (0..tables).map(|number| {
         let oid = 20_000 + number * 4;
-        json!([oid, "app", format!("table_{number}"), "r", oid + 2, false, null, null, null, null, null, null])
+        json!([
+            oid,
+            "app",
+            format!("table_{number}"),
+            "r",
+            oid + 2,
+            false,
+            null,
+            null,
+            null,
+            null,
+            null,
+            null,
+            false,
+            null
+        ])
     });
     json!({
         "server_version_num": 150_018, "path": ["public"], "catalog_relations": ["pg_class"],

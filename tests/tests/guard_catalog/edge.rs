@@ -29,10 +29,9 @@ async fn an_edge_knows_what_the_database_holds_and_nothing_changes() {
     admin.batch_execute(&prepare).await.unwrap_or_else(|error| panic!("{error:?}"));
 
     let mut clients = Vec::new();
-    for (name, user, password) in [
-        ("as-superuser", postgres.superuser(), postgres.superuser_password()),
-        ("as-owner", sample::OWNER, &password),
-    ] {
+    for (name, user, password) in
+        [("as-superuser", postgres.superuser(), postgres.superuser_password()), ("as-owner", sample::OWNER, &password)]
+    {
         let database = v1::Database {
             name: name.into(),
             // The corpus shows what holds when the role may do everything.

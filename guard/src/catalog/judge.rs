@@ -130,7 +130,7 @@ impl<'a> Judged<'a> {
         }
         for oid in &function.argument_types {
             found.extend(self.value(*oid));
-            found.extend(self.coercion(*oid));
+            found.extend(self.literal(*oid));
         }
         found.extend(self.value(function.result));
         found.extend(self.beside(function.result));
@@ -145,7 +145,7 @@ impl<'a> Judged<'a> {
             found.extend(self.value(oid));
         }
         for oid in [operator.left, operator.right] {
-            found.extend(self.coercion(oid));
+            found.extend(self.literal(oid));
         }
         dedup(found)
     }
@@ -176,12 +176,18 @@ impl<'a> Judged<'a> {
         self.coercion(function.result)
     }
 
+    /// What a literal runs that is given for a value of this type. XML may be made
+    /// of a literal, and nothing else becomes XML without its name.
+    fn literal(&self, oid: Oid) -> Vec<Offence> {
+        let mut found = self.coercion(oid);
+        found.retain(|offence| offence.why != Why::Refused(Class::Xml));
+        found
+    }
+
     /// What a literal beside a value of this type runs: it is read as one, without
     /// the type's name, where the type is made of others.
     fn beside(&self, oid: Oid) -> Vec<Offence> {
-        let mut found = if self.containers.contains(&oid) { self.coercion(oid) } else { Vec::new() };
-        found.retain(|offence| offence.why != Why::Refused(Class::Xml));
-        found
+        if self.containers.contains(&oid) { self.literal(oid) } else { Vec::new() }
     }
 
     /// What reading a relation runs.

@@ -129,3 +129,5 @@ CREATE TABLE own.touchy_holders (id int, held own.holder);
 CREATE TABLE own.documents (id int, body xml);
 INSERT INTO own.documents VALUES (1, '<a/>');
 CREATE FUNCTION own.last_reading() RETURNS own.readings LANGUAGE sql STABLE AS $$ SELECT * FROM own.readings LIMIT 1 $$;
+-- XML in the database is read and taken apart like any other value.
+CREATE FUNCTION own.xml_length(xml) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT length($1::text) $$;

@@ -442,3 +442,7 @@ SELECT coalesce(last_reading(), '(1,5,ok)')
 
 -- refuse: guard.type.code
 WITH c AS (SELECT r FROM readings r) SELECT coalesce(c.r, '(1,5,ok)') FROM c
+
+SELECT d.body, xml_length(d.body), xml_length('<b/>'), d.body::text FROM documents d
+
+SELECT * FROM documents

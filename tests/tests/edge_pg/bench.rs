@@ -54,6 +54,7 @@ pub(crate) struct Bench {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) handler: Arc<EdgeHandler>,
     pub(crate) token: TokenText,
+    #[allow(dead_code, reason = "lives as long as the rest; the suite of the catalog takes the bench apart")]
     pub(crate) folder: tempfile::TempDir,
 }
 

@@ -105,6 +105,18 @@ impl Catalog {
         }
     }
 
+    /// A relation of that name in a schema that was not meant, for a hint.
+    pub(crate) fn namesake(&self, name: &str) -> Option<String> {
+        let mut schemas: Vec<&Arc<str>> = self
+            .relations
+            .iter()
+            .filter(|(_, relations)| relations.contains_key(name))
+            .map(|(schema, _)| schema)
+            .collect();
+        schemas.sort_unstable();
+        schemas.first().map(|schema| format!("{schema}.{name}"))
+    }
+
     /// The functions that a name may stand for beside PostgreSQL's own.
     pub(crate) fn functions<'a, 's>(
         &'a self,

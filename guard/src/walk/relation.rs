@@ -171,10 +171,16 @@ impl<'a> Walk<'a> {
                     return None;
                 }
                 self.unknown.get_or_insert_with(|| {
+                    let hint = match catalog.namesake(&name.name) {
+                        Some(other) => format!("There is {other}: write the schema before the table."),
+                        None => "Check the spelling and the schema: get_schema lists the tables. Names without quotes \
+                                 are folded to lower case."
+                            .to_owned(),
+                    };
                     Refusal::new(
                         Rule::RelationUnknown,
                         format!("there is no relation {name} that may be used here"),
-                        "Check the spelling and the schema: get_schema lists the tables. Names without quotes are folded to lower case.",
+                        hint,
                     )
                     .at(position)
                 });

@@ -106,6 +106,12 @@ async fn an_explanation_names_what_the_search_path_leads_to() {
             ("function", "public.net"),
         ]
     );
+    client.batch_execute("CREATE SCHEMA aside; CREATE TABLE aside.bills (id int)").await.unwrap();
+    let rules = Rules { catalog: Some(Arc::new(self::catalog(&client).await)), ..Rules::default() };
+    assert_eq!(
+        check("SELECT * FROM bills", &rules).unwrap_err().hint,
+        "There is aside.bills: write the schema before the table."
+    );
     assert_eq!(decided[2].why, "the role names it");
     assert!(decided[4].why.contains("neither VOLATILE nor SECURITY DEFINER"), "{}", decided[4].why);
 }

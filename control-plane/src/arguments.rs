@@ -14,6 +14,13 @@ Examples:
 
 Flags win over the environment, the environment over the configuration file.";
 
+const OPERATOR_CERTIFICATE: &str = "\
+Run it as the user that runs the service, so that the store stays readable to it.
+It ends the certificates that this operator had, and is an event in the audit log.
+
+Example:
+  nla-control-plane operator-certificate ada --out ada --config /var/lib/nla.toml";
+
 /// Keeps tokens, credentials, roles and the audit log of NLA, and streams to
 /// the edges what they need. Without a command it serves.
 #[derive(Debug, Parser)]
@@ -34,6 +41,10 @@ pub(crate) enum Command {
         after_help = "Example:\n  nla-control-plane init --data-dir /var/lib/nla --operator ada --name nla.example.com"
     )]
     Init(InitArgs),
+    /// Make a new certificate for an admin, while the service is stopped: the
+    /// way back in when no admin's is valid any more.
+    #[command(after_help = OPERATOR_CERTIFICATE)]
+    OperatorCertificate(OperatorCertificateArgs),
     /// Check a configuration and stop.
     CheckConfig(RunArgs),
 }
@@ -75,6 +86,20 @@ impl RunArgs {
             ..Overrides::default()
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OperatorCertificateArgs {
+    /// The admin's name.
+    pub(crate) name: OperatorName,
+    /// New folder for certificate, key and nlactl's config.yaml.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Make a new admin of that name.
+    #[arg(long)]
+    pub(crate) create: bool,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 #[derive(Debug, Args)]

@@ -1,17 +1,17 @@
 //! The program `nla-control-plane`: reads its arguments, then serves,
-//! initialises or checks.
+//! initialises, lets an admin in again or checks.
 
 mod arguments;
 
 use std::{io::Write as _, process::ExitCode};
 
 use anyhow::{Context as _, Error, Result};
-use arguments::{Cli, Command, InitArgs, RunArgs};
+use arguments::{Cli, Command, InitArgs, OperatorCertificateArgs, RunArgs};
 use clap::Parser as _;
 use nla_control_plane::{
     app,
     config::{Config, default_config_file},
-    init::{InitOptions, init},
+    init::{InitOptions, RecoverOptions, init, operator_certificate},
 };
 use nla_proto::startup::start_logging;
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,6 +40,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         None => run(cli.run).await,
         Some(Command::Run(args)) => run(args).await,
         Some(Command::Init(args)) => initialise(args).await,
+        Some(Command::OperatorCertificate(args)) => recover(args).await,
         Some(Command::CheckConfig(args)) => {
             load(args)?;
             writeln!(std::io::stdout(), "the configuration is valid")?;
@@ -84,5 +85,14 @@ async fn initialise(args: InitArgs) -> Result<()> {
     })
     .await?;
     write!(std::io::stdout(), "{report}")?;
+    Ok(())
+}
+
+async fn recover(args: OperatorCertificateArgs) -> Result<()> {
+    let OperatorCertificateArgs { name, out, create, run } = args;
+    let made = operator_certificate(&load(run)?, RecoverOptions { name, create, out }).await?;
+    let out = made.out.display();
+    writeln!(std::io::stdout(), "Made {out}; the certificate is valid until {}.", made.expires_at)?;
+    writeln!(std::io::stdout(), "\nNext:\n  start the service\n  export NLA_CONFIG_DIR={out}\n  nlactl system status")?;
     Ok(())
 }

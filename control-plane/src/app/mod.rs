@@ -29,7 +29,7 @@ use crate::{
     crypto::{Kek, KekError},
     pki::{Authority, PkiError},
     services::{self, Context},
-    store::{CaSlot, Store, StoreError, StoreOptions},
+    store::{CaSlot, State, Store, StoreError, StoreOptions},
     stream::{Publisher, Registry, SyncContext},
 };
 use certificate::ServerCertificate;
@@ -143,7 +143,8 @@ pub async fn build_with_clock(config: Config, clock: Arc<dyn WallClock>) -> Resu
     }
 }
 
-async fn open(config: &Config, clock: &Arc<dyn WallClock>) -> Result<Store, StartError> {
+/// Opens the configured store, which nobody else may have open.
+pub(crate) async fn open(config: &Config, clock: &Arc<dyn WallClock>) -> Result<Store, StartError> {
     let options = StoreOptions::new(&config.data_dir, Arc::clone(clock));
     let (key_file, data_dir) = (config.key_file.clone(), config.data_dir.clone());
     let opened = tokio::task::spawn_blocking(move || {
@@ -153,15 +154,21 @@ async fn open(config: &Config, clock: &Arc<dyn WallClock>) -> Result<Store, Star
     opened.await.map_err(|_| StartError::Internal("the store"))?
 }
 
-async fn assemble(config: &Config, clock: &Arc<dyn WallClock>, store: Store) -> Result<App, StartError> {
-    let record = store.state().authorities.get(&CaSlot::Current).cloned().ok_or(StartError::NoAuthority)?;
-    let authority = Arc::new(Authority::from_record(&record.value).map_err(StartError::Authority)?);
+/// The store's authority, if it is the configured one.
+pub(crate) fn authority(config: &Config, state: &State) -> Result<Authority, StartError> {
+    let record = state.authorities.get(&CaSlot::Current).ok_or(StartError::NoAuthority)?;
+    let authority = Authority::from_record(&record.value).map_err(StartError::Authority)?;
     if authority.trust_domain() != config.trust_domain {
         return Err(StartError::TrustDomain {
             configured: config.trust_domain.clone(),
             stored: authority.trust_domain().to_owned(),
         });
     }
+    Ok(authority)
+}
+
+async fn assemble(config: &Config, clock: &Arc<dyn WallClock>, store: Store) -> Result<App, StartError> {
+    let authority = Arc::new(authority(config, &store.state())?);
     settings::apply(&store, config.staleness).await.map_err(StartError::Settings)?;
     let certificate = ServerCertificate::issue(Arc::clone(&authority), config.names.clone(), Arc::clone(clock))?;
     let main = bind(config.listen).await?;

@@ -191,9 +191,9 @@ fn who(state: &State, certificate: &PeerCertificate) -> Result<Who, Failure> {
             if operator.value.revoked.is_some() {
                 return Err(refuse("this operator was revoked"));
             }
-            // Operators get one certificate and no renewal, so any other is
-            // one that was issued for an earlier holder of the name.
-            if operator.value.certificate.serial != certificate.serial {
+            // A valid one of this name that the store does not hold has been
+            // replaced: by a renewal, or by a new one after a loss.
+            if operator.value.held(&certificate.serial).is_none() {
                 return Err(refuse("this operator's certificate was replaced by another one"));
             }
             Ok(Who::Operator(name.clone(), operator.value.level))

@@ -60,6 +60,9 @@ pub const RULES: &[(&str, Rule)] = &[
     ("/nla.v1.Operators/Create", ADMINISTER),
     ("/nla.v1.Operators/List", AUDIT),
     ("/nla.v1.Operators/Revoke", ADMINISTER),
+    // For oneself only: neither request can name anybody.
+    ("/nla.v1.Operators/Renew", READ),
+    ("/nla.v1.Operators/FinishRenewal", READ),
     ("/nla.v1.System/Status", READ),
     ("/grpc.health.v1.Health/Check", Rule::AnyPeer),
     ("/grpc.health.v1.Health/Watch", Rule::AnyPeer),

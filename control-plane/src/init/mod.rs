@@ -4,6 +4,7 @@
 //! what was made before it is removed.
 
 mod bundle;
+mod recover;
 mod undo;
 
 use std::{
@@ -35,10 +36,11 @@ use crate::{
 };
 
 pub use bundle::write_operator_config;
+pub use recover::{RecoverError, RecoverOptions, Recovered, operator_certificate};
 use undo::Made;
 
-/// Lifetime of the first operator's certificate. Losing it means losing the
-/// way in, so it is the longest that any operator gets.
+/// Lifetime of the first operator's certificate. Until there is a second admin
+/// it is the only way in over the network, so it is the longest that any gets.
 const OPERATOR_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What to make, and where.
@@ -209,6 +211,7 @@ fn make(options: &InitOptions) -> Result<(InitReport, Store), InitError> {
         name: options.operator.clone(),
         level: Level::Admin,
         certificate: issued.record,
+        next: None,
         revoked: None,
     };
     made.will_make(&config.data_dir);

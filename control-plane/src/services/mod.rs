@@ -10,6 +10,7 @@ mod edges;
 mod enrolment;
 mod ingest;
 mod operators;
+mod renewal;
 mod roles;
 mod sync;
 mod system;
@@ -66,7 +67,7 @@ pub(crate) async fn main_routes(
         v1::credentials_server::CredentialsServer<_>, credentials::Credentials, MAX_ADMIN_BYTES;
         v1::roles_server::RolesServer<_>, roles::Roles, MAX_ADMIN_BYTES;
         v1::edges_server::EdgesServer<_>, edges::Edges, MAX_ADMIN_BYTES;
-        v1::operators_server::OperatorsServer<_>, operators::Operators, MAX_ADMIN_BYTES;
+        v1::operators_server::OperatorsServer<_>, operators::Operators::new, MAX_ADMIN_BYTES;
         v1::system_server::SystemServer<_>, system::System, MAX_ADMIN_BYTES;
         v1::audit_server::AuditServer<_>, audit::Audit, MAX_ADMIN_BYTES;
         v1::audit_ingest_server::AuditIngestServer<_>, ingest::Ingest, MAX_INGEST_BYTES;

@@ -9,13 +9,17 @@ use tonic::{Request, Response, Status};
 use super::{
     Context,
     change::{Change, Recorder, parse, room},
+    renewal::{self, Renewing},
     tokens::bounded,
     view,
 };
-use crate::store::{Draft, OperatorRecord, Revocation, State};
+use crate::{
+    allowance::Allowances,
+    store::{Draft, OperatorRecord, Revocation, State},
+};
 
 /// As long as a token.
-const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
+pub(super) const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Operators of one control plane; lists have no pages.
 const MAX_OPERATORS: usize = 1_000;
@@ -25,7 +29,16 @@ const MAX_ENDED_JOINS: usize = 500;
 
 /// The service.
 #[derive(Debug)]
-pub(super) struct Operators(pub(super) Arc<Context>);
+pub(super) struct Operators {
+    context: Arc<Context>,
+    renewals: Allowances,
+}
+
+impl Operators {
+    pub(super) fn new(context: Arc<Context>) -> Self {
+        Self { context, renewals: renewal::allowances() }
+    }
+}
 
 #[tonic::async_trait]
 impl v1::operators_server::Operators for Operators {
@@ -38,15 +51,15 @@ impl v1::operators_server::Operators for Operators {
         let level: Level = convert::from_level("level", request.level).map_err(Failure::from)?;
         let minimum = Duration::from_secs(60);
         let lifetime = bounded("lifetime", request.lifetime.as_ref(), DEFAULT_LIFETIME, minimum, MAX_LIFETIME)?;
-        let authority = Arc::clone(&self.0.authority);
-        let answer = change.commit(&self.0.store, move |draft, recorder| {
+        let authority = Arc::clone(&self.context.authority);
+        let answer = change.commit(&self.context.store, move |draft, recorder| {
             if draft.state().operators.contains_key(&name) {
                 let message = format!("the operator {name} exists or existed: choose another name");
                 return Err(Failure::new(ErrorKind::Conflict, message).with_field("name"));
             }
             room("operators", draft.state().operators.len(), MAX_OPERATORS)?;
             let issued = authority.issue_operator(&request.csr_pem, &name, draft.now(), lifetime)?;
-            let record = OperatorRecord { name, level, certificate: issued.record, revoked: None };
+            let record = OperatorRecord { name, level, certificate: issued.record, next: None, revoked: None };
             recorder.record(draft, format!("operator/{}", record.name), None, Some(view::operator_json(&record)));
             let meta = draft.put(record.clone());
             Ok(v1::CreateOperatorResponse {
@@ -62,7 +75,7 @@ impl v1::operators_server::Operators for Operators {
         &self,
         _request: Request<v1::ListOperatorsRequest>,
     ) -> Result<Response<v1::ListOperatorsResponse>, Status> {
-        let state = self.0.store.state();
+        let state = self.context.store.state();
         let operators = state.operators.values().map(|stored| view::operator(&stored.value, &stored.meta)).collect();
         Ok(Response::new(v1::ListOperatorsResponse { operators }))
     }
@@ -70,7 +83,7 @@ impl v1::operators_server::Operators for Operators {
     async fn revoke(&self, request: Request<v1::RevokeOperatorRequest>) -> Result<Response<v1::OperatorView>, Status> {
         let (change, request) = Change::of(request, "/nla.v1.Operators/Revoke", |r| &r.idempotency_key)?;
         let name: OperatorName = parse("name", &request.name)?;
-        let answer = change.commit(&self.0.store, move |draft, recorder| {
+        let answer = change.commit(&self.context.store, move |draft, recorder| {
             let missing = || Failure::not_found("operator", name.as_str()).with_field("name");
             let before = Arc::clone(draft.state().operators.get(&name).ok_or_else(missing)?);
             if before.value.revoked.is_some() {
@@ -86,6 +99,30 @@ impl v1::operators_server::Operators for Operators {
             end_join_tokens(draft, recorder, &format!("operator/{name}"));
             Ok(view::operator(&record, &meta))
         });
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<v1::RenewOperatorRequest>,
+    ) -> Result<Response<v1::RenewOperatorResponse>, Status> {
+        let caller = Renewing::of(&request, &self.renewals)?;
+        let (change, request) = Change::of(request, "/nla.v1.Operators/Renew", |r| &r.idempotency_key)?;
+        let authority = Arc::clone(&self.context.authority);
+        let answer = change.commit(&self.context.store, move |draft, recorder| {
+            renewal::renew(draft, recorder, &authority, &caller, &request.csr_pem)
+        });
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn finish_renewal(
+        &self,
+        request: Request<v1::FinishRenewalRequest>,
+    ) -> Result<Response<v1::OperatorView>, Status> {
+        let caller = Renewing::of(&request, &self.renewals)?;
+        let (change, _) = Change::of(request, "/nla.v1.Operators/FinishRenewal", |r| &r.idempotency_key)?;
+        let answer =
+            change.commit(&self.context.store, move |draft, recorder| renewal::finish(draft, recorder, &caller));
         Ok(Response::new(answer.await?))
     }
 }
@@ -111,9 +148,8 @@ fn end_join_tokens(draft: &mut Draft<'_>, recorder: &Recorder, maker: &str) {
 
 /// Without an admin nobody could ever make one again.
 fn keep_one_admin(state: &State, leaving: &OperatorName, now: Timestamp) -> Result<(), Failure> {
-    let is_admin = |record: &OperatorRecord| {
-        record.level == Level::Admin && record.revoked.is_none() && record.certificate.not_after > now
-    };
+    let is_admin =
+        |record: &OperatorRecord| record.level == Level::Admin && record.revoked.is_none() && record.expires_at() > now;
     let leaves_admin = state.operators.get(leaving).is_some_and(|operator| is_admin(&operator.value));
     let others = state.operators.values().any(|other| other.value.name != *leaving && is_admin(&other.value));
     if leaves_admin && !others {

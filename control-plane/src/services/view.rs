@@ -130,7 +130,7 @@ pub(super) fn operator(record: &OperatorRecord, stored: &Meta) -> v1::OperatorVi
     v1::OperatorView {
         name: record.name.to_string(),
         level: convert::level(record.level).into(),
-        expires_at: Some(convert::timestamp(record.certificate.not_after)),
+        expires_at: Some(convert::timestamp(record.expires_at())),
         revoked_at: revoked_at(record.revoked.as_ref()),
         meta: Some(meta(stored)),
     }
@@ -140,6 +140,7 @@ pub(super) fn operator_json(record: &OperatorRecord) -> Value {
     json!({
         "level": record.level.as_str(),
         "expires_at": record.certificate.not_after.to_string(),
+        "renewal_expires_at": record.next.as_ref().map(|next| next.not_after.to_string()),
         "revoked": record.revoked.is_some(),
     })
 }

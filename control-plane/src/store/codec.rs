@@ -103,6 +103,11 @@ bodies! {
         #[prost(bytes = "vec", tag = "3")] serial: Vec<u8>,
         #[prost(sint64, tag = "4")] not_after: i64,
         #[prost(message, optional, tag = "5")] revoked: Option<RevocationBody>,
+        #[prost(message, optional, tag = "6")] next: Option<CertificateBody>,
+    }
+    CertificateBody {
+        #[prost(bytes = "vec", tag = "1")] serial: Vec<u8>,
+        #[prost(sint64, tag = "2")] not_after: i64,
     }
     JoinBody {
         #[prost(bytes = "vec", tag = "1")] verifier: Vec<u8>,
@@ -180,6 +185,11 @@ fn body(entry: &Entry) -> Body {
             serial: e.value.certificate.serial.clone(),
             not_after: e.value.certificate.not_after.as_micros(),
             revoked: e.value.revoked.as_ref().map(revocation),
+            next: e
+                .value
+                .next
+                .as_ref()
+                .map(|next| CertificateBody { serial: next.serial.clone(), not_after: next.not_after.as_micros() }),
         }),
         Entry::Join(e) => Body::Join(JoinBody {
             verifier: e.value.verifier.as_bytes().to_vec(),
@@ -251,6 +261,7 @@ fn record(body: Body) -> Result<Record, ConvertError> {
             level: convert::from_level("level", body.level)?,
             certificate: certificate(body.serial, body.not_after),
             revoked: body.revoked.map(from_revocation),
+            next: body.next.map(|next| certificate(next.serial, next.not_after)),
         }),
         Body::Join(body) => Record::Join(JoinRecord {
             verifier: JoinVerifier::from_slice(&body.verifier)

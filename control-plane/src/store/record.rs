@@ -92,10 +92,25 @@ pub struct OperatorRecord {
     pub name: OperatorName,
     /// What this operator may do.
     pub level: Level,
-    /// The newest certificate.
+    /// The certificate in use.
     pub certificate: CertificateRecord,
+    /// One that was issued to replace it and has not yet done so. Both let the
+    /// operator in, so that an answer that got lost locks nobody out.
+    pub next: Option<CertificateRecord>,
     /// Banned.
     pub revoked: Option<Revocation>,
+}
+
+impl OperatorRecord {
+    /// The certificate of that serial number, if it lets this operator in.
+    pub fn held(&self, serial: &[u8]) -> Option<&CertificateRecord> {
+        [Some(&self.certificate), self.next.as_ref()].into_iter().flatten().find(|held| held.serial == serial)
+    }
+
+    /// When the last of its certificates ends.
+    pub fn expires_at(&self) -> Timestamp {
+        self.next.as_ref().map_or(self.certificate.not_after, |next| next.not_after.max(self.certificate.not_after))
+    }
 }
 
 /// A join token that was handed out. There is at most one for each verifier.

@@ -10,4 +10,5 @@ mod greedy;
 mod objects;
 mod plane;
 mod program;
+mod renewal;
 mod stream;

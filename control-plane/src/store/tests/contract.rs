@@ -46,7 +46,7 @@ fn one_of_each() -> Vec<Record> {
         credential.into(),
         role("reader", "reads").into(),
         EdgeRecord { id: edge, certificate: certificate.clone(), revoked: revoked.clone() }.into(),
-        OperatorRecord { name, level: Level::Auditor, certificate, revoked }.into(),
+        OperatorRecord { name, level: Level::Auditor, next: Some(certificate.clone()), certificate, revoked }.into(),
         JoinRecord { verifier: joining.verifier(), edge: "e1".parse().unwrap(), expires_at: at, spent_at: Some(at) }
             .into(),
         CaRecord {

@@ -4,6 +4,7 @@
 
 use std::{fmt, time::Duration};
 
+use nla_domain::clock::{SystemClock, Timestamp, WallClock as _};
 use nla_proto::{failure::Failure, tls::client};
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status, transport::Channel};
@@ -12,6 +13,7 @@ use crate::{
     args::Globals,
     context::Context,
     exit::{CliError, is_silence},
+    output,
 };
 
 /// Between the two attempts: a control plane that restarts needs a moment.
@@ -30,6 +32,7 @@ pub(crate) struct Session {
     url: String,
     timeout: Duration,
     key: String,
+    expires_at: Timestamp,
 }
 
 impl fmt::Debug for Session {
@@ -45,10 +48,21 @@ impl Session {
     /// [`CliError`] when there is no usable context.
     pub(crate) fn open(globals: &Globals) -> Result<Self, CliError> {
         let context = Context::resolve(globals)?;
+        if let Some(text) = context.reminder(SystemClock.now()) {
+            output::hint(globals.quiet, &text);
+        }
+        Self::to(&context, globals.timeout)
+    }
+
+    /// For a context that was read before.
+    ///
+    /// # Errors
+    /// [`CliError`] when its URL cannot be used.
+    pub(crate) fn to(context: &Context, timeout: Duration) -> Result<Self, CliError> {
         let channel = client::channel(&context.url, &context.tls)
             .map_err(|source| CliError::local("the context's url cannot be used", source))?;
         let key = uuid::Uuid::new_v4().to_string();
-        Ok(Self { channel, url: context.url, timeout: globals.timeout, key })
+        Ok(Self { channel, url: context.url.clone(), timeout, key, expires_at: context.expires_at })
     }
 
     /// The same session with at least this much time for each call.
@@ -62,6 +76,11 @@ impl Session {
     /// one key is enough.
     pub(crate) fn key(&self) -> String {
         self.key.clone()
+    }
+
+    /// When the caller's certificate ends.
+    pub(crate) fn expires_at(&self) -> Timestamp {
+        self.expires_at
     }
 
     /// Where the control plane is.

@@ -1,6 +1,7 @@
 //! `nlactl operator ...`
 
 mod enrol;
+mod renew;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -45,6 +46,20 @@ Examples:
     /// List operators
     #[command(after_help = "Examples:\n  nlactl operator list")]
     List,
+    /// Renew your own certificate
+    #[command(after_help = "\
+A new key is made here; name and level stay. The new certificate lives 90 days.
+The files of the context are replaced when a call with the new ones has worked;
+then the old certificate ends.
+
+Examples:
+  nlactl operator renew
+  nlactl operator renew --if-expires-within 30d --quiet")]
+    Renew {
+        /// Do nothing when the certificate lives longer than this, such as 30d
+        #[arg(long, value_parser = parse_span, value_name = "TIME")]
+        if_expires_within: Option<Duration>,
+    },
     /// Take an operator's rights away
     #[command(after_help = "Examples:\n  nlactl operator revoke ana\n  nlactl operator revoke ana --yes")]
     Revoke {
@@ -75,6 +90,7 @@ impl OperatorCommand {
                     .await?;
                 output.result(&List(answer.operators.into_iter().map(Operator::from_wire).collect()))
             }
+            Self::Renew { if_expires_within } => renew::renew(globals, output, *if_expires_within).await,
             Self::Revoke { name, confirm } => {
                 confirm.obtain(&format!("Revoke operator {name}? It cannot be undone."))?;
                 let session = Session::open(globals)?;

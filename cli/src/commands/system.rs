@@ -25,7 +25,7 @@ impl SystemCommand {
                         SystemClient::new(channel).status(request).await
                     })
                     .await?;
-                output.result(&Status::from_wire(session.url(), answer))
+                output.result(&Status::from_wire(session.url(), session.expires_at(), answer))
             }
         }
     }

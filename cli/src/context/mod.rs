@@ -3,14 +3,26 @@
 //! it. This file finds the folder and picks the context; `file` reads and writes.
 
 mod file;
+mod pair;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use nla_proto::tls::{Identity, Roots, client::ClientTls};
+use nla_domain::clock::Timestamp;
+use nla_proto::tls::{
+    Identity, Roots, TlsError,
+    client::ClientTls,
+    peer::{Peer, PeerCertificate},
+};
 
-use crate::{args::Globals, exit::CliError};
+use crate::{args::Globals, exit::CliError, output::relative};
 
-pub(crate) use self::file::{ConfigFile, Entry};
+pub(crate) use self::{
+    file::{ConfigFile, Entry},
+    pair::Staged,
+};
 
 /// The file with the contexts, in a configuration folder.
 pub(crate) const CONFIG_FILE: &str = "config.yaml";
@@ -20,7 +32,14 @@ pub(crate) const CONFIG_FILE: &str = "config.yaml";
 pub(crate) struct Context {
     pub(crate) url: String,
     pub(crate) tls: ClientTls,
+    /// The name in the certificate.
+    pub(crate) operator: String,
+    /// When the certificate ends.
+    pub(crate) expires_at: Timestamp,
 }
+
+/// From then on each command reminds of the renewal.
+const REMIND_WITHIN: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Where the contexts are.
 #[derive(Debug, Clone)]
@@ -68,20 +87,51 @@ impl Context {
     /// # Errors
     /// [`CliError`] says which file or name is at fault.
     pub(crate) fn resolve(globals: &Globals) -> Result<Self, CliError> {
+        let (entry, folder) = Self::locate(globals)?;
+        Self::load(&entry, &folder)
+    }
+
+    /// The entry that the options name, and the folder that its paths count from.
+    pub(crate) fn locate(globals: &Globals) -> Result<(Entry, PathBuf), CliError> {
         let dir = ConfigDir::find(globals)?;
         let config = ConfigFile::read(&dir.file())?;
         let entry = config.choose(globals.context.as_deref(), &dir.file())?;
-        Self::load(entry, dir.path())
+        Ok((entry.clone(), dir.path().to_owned()))
     }
 
     /// Reads what an entry names; relative paths count from `folder`.
     pub(crate) fn load(entry: &Entry, folder: &Path) -> Result<Self, CliError> {
+        pair::settle(entry, folder)?;
         let unusable = |source| CliError::local(format!("context {:?} cannot be used", entry.name), source);
         let identity = Identity::load(&folder.join(&entry.certificate), &folder.join(&entry.key)).map_err(unusable)?;
         let ca = nla_proto::files::read_public(&folder.join(&entry.ca)).map_err(|error| unusable(error.into()))?;
         let roots = Roots::from_pem(&ca).map_err(unusable)?;
         let tls = ClientTls::new(&identity, &roots).map_err(unusable)?;
-        Ok(Self { url: entry.url.clone(), tls })
+        let own = identity.chain().first().ok_or_else(|| unusable(TlsError::Identity("there is no certificate")))?;
+        let certificate = PeerCertificate::from_der(own).map_err(unusable)?;
+        let operator = match certificate.peer {
+            Peer::Operator(name) => name.to_string(),
+            Peer::Edge(_) | Peer::ControlPlane => {
+                return Err(unusable(TlsError::Identity("it is no operator's")));
+            }
+        };
+        Ok(Self { url: entry.url.clone(), tls, operator, expires_at: certificate.not_after })
+    }
+
+    /// What to tell whose certificate ends soon, or has ended.
+    pub(crate) fn reminder(&self, now: Timestamp) -> Option<String> {
+        let Self { operator, expires_at, .. } = self;
+        if *expires_at > now.plus(REMIND_WITHIN) {
+            return None;
+        }
+        let when = relative(*expires_at, now);
+        Some(if *expires_at > now {
+            format!("Your certificate expires {when}: renew it with `nlactl operator renew`.")
+        } else {
+            format!(
+                "Your certificate expired {when}: on the control plane's machine, `nla-control-plane operator-certificate {operator} --out DIR` makes a new one for an admin; admins make the others anew."
+            )
+        })
     }
 }
 

@@ -94,10 +94,7 @@ impl Output {
 
     /// Tells a person something that is not the result.
     pub(crate) fn hint(&self, text: &str) {
-        if !self.quiet {
-            // Nobody is left to tell when stderr is closed.
-            let _ = writeln!(io::stderr(), "{}", escape(text));
-        }
+        hint(self.quiet, text);
     }
 
     fn render(&self, value: &impl Show) -> Result<String, CliError> {
@@ -107,6 +104,14 @@ impl Output {
             Format::Json => format!("{}\n", json(&to_value(value)?, true)),
             Format::Yaml => yaml::render(&to_value(value)?),
         })
+    }
+}
+
+/// Tells a person something that is not the result, unless they want quiet.
+pub(crate) fn hint(quiet: bool, text: &str) {
+    if !quiet {
+        // Nobody is left to tell when stderr is closed.
+        let _ = writeln!(io::stderr(), "{}", escape(text));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Runs the real `nlactl` from outside: alone (`local`), against a server that
 //! misbehaves as planned (`awkward`), and against a real control plane (`flow`,
-//! and `operations`, which runs docs/operations.md).
+//! `renewal`, and `operations`, which runs docs/operations.md).
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -10,5 +10,6 @@ mod control_plane;
 mod flow;
 mod local;
 mod operations;
+mod renewal;
 mod server;
 mod support;

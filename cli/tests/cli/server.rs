@@ -25,6 +25,9 @@ use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, 
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
+/// After all tests.
+const LATER: (i32, u8, u8) = (4096, 1, 1);
+
 /// A certificate authority of the test's own.
 pub(crate) struct Authority {
     pem: String,
@@ -40,18 +43,24 @@ impl Authority {
         Self { pem: certificate.pem(), issuer: Issuer::new(params, key) }
     }
 
-    fn issue(&self, uri: &str) -> (String, String) {
+    fn issue(&self, uri: &str, until: (i32, u8, u8)) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        params.not_after = rcgen::date_time_ymd(until.0, until.1, until.2);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         (format!("{}{}", certificate.pem(), self.pem), key.serialize_pem())
     }
 
     /// A configuration folder for an operator of this authority.
     pub(crate) fn operator_folder(&self, folder: &Path, url: &str) {
-        let (chain, key) = self.issue("spiffe://test/operator/ana");
+        self.operator_folder_until(folder, url, LATER);
+    }
+
+    /// The same with a certificate that ends on that day.
+    pub(crate) fn operator_folder_until(&self, folder: &Path, url: &str, until: (i32, u8, u8)) {
+        let (chain, key) = self.issue("spiffe://test/operator/ana", until);
         files::write_public(&folder.join("ana.crt"), chain.as_bytes()).unwrap();
         files::write_private(&folder.join("ana.key"), key.as_bytes()).unwrap();
         files::write_public(&folder.join("ca.crt"), self.pem.as_bytes()).unwrap();
@@ -159,7 +168,7 @@ impl Audit for Service {
 
 /// Serves the plan and returns the URL.
 pub(crate) async fn serve(authority: &Authority, plan: Arc<Plan>) -> String {
-    let (chain, key) = authority.issue("spiffe://test/control-plane");
+    let (chain, key) = authority.issue("spiffe://test/control-plane", LATER);
     let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
     let tls = ServerTls::mutual(&identity, &Roots::from_pem(authority.pem.as_bytes()).unwrap()).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

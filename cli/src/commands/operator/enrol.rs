@@ -61,8 +61,7 @@ pub(super) async fn create(
         result.map_err(|source| CliError::local("cannot write the operator's folder", source))
     };
 
-    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
-        .map_err(|source| CliError::local("cannot make a key", source))?;
+    let key = new_key()?;
     write(KEY, Zeroizing::new(key.serialize_pem()).as_bytes(), true)?;
     let request = v1::CreateOperatorRequest {
         idempotency_key: session.key(),
@@ -91,8 +90,14 @@ pub(super) async fn create(
     Ok(NewOperator { operator: Operator::from_wire(answer.operator.unwrap_or_default()), config_dir: out.to_owned() })
 }
 
+/// A key for an operator's certificate.
+pub(super) fn new_key() -> Result<rcgen::KeyPair, CliError> {
+    rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
+        .map_err(|source| CliError::local("cannot make a key", source))
+}
+
 /// The control plane decides all names, so the request carries none.
-fn signing_request(key: &rcgen::KeyPair) -> Result<String, CliError> {
+pub(super) fn signing_request(key: &rcgen::KeyPair) -> Result<String, CliError> {
     let unnamed = |source: rcgen::Error| CliError::local("cannot make a certificate request", source);
     let mut params = rcgen::CertificateParams::new(Vec::new()).map_err(unnamed)?;
     params.distinguished_name = rcgen::DistinguishedName::new();

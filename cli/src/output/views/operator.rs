@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nla_domain::clock::Timestamp;
 use nla_proto::v1;
 use serde::Serialize;
 
@@ -69,6 +70,34 @@ impl Show for Operator {
             .field("Status", Cell::text(self.status))
             .field("Expires", self.expires_at.full("-"));
         self.meta.rows(table)
+    }
+
+    fn essence(&self) -> Vec<String> {
+        vec![self.name.clone()]
+    }
+}
+
+/// What became of the caller's own certificate.
+#[derive(Debug, Serialize)]
+pub(crate) struct Renewal {
+    name: String,
+    /// False when it was not yet due.
+    renewed: bool,
+    expires_at: When,
+}
+
+impl Renewal {
+    pub(crate) fn new(name: &str, renewed: bool, expires_at: Timestamp) -> Self {
+        Self { name: name.to_owned(), renewed, expires_at: When(Some(expires_at)) }
+    }
+}
+
+impl Show for Renewal {
+    fn table(&self) -> Table {
+        Table::fields()
+            .field("Name", Cell::text(&self.name))
+            .field("Renewed", Cell::text(if self.renewed { "yes" } else { "not yet due" }))
+            .field("Expires", self.expires_at.full("-"))
     }
 
     fn essence(&self) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! The control plane as a whole, this program's version, and its contexts.
 
+use nla_domain::clock::Timestamp;
 use nla_proto::v1;
 use serde::Serialize;
 
@@ -31,10 +32,11 @@ pub(crate) struct Status {
     ca_expires_at: When,
     caller: String,
     caller_level: &'static str,
+    certificate_expires_at: When,
 }
 
 impl Status {
-    pub(crate) fn from_wire(url: &str, status: v1::StatusResponse) -> Self {
+    pub(crate) fn from_wire(url: &str, certificate_expires_at: Timestamp, status: v1::StatusResponse) -> Self {
         Self {
             control_plane: url.to_owned(),
             version: status.version,
@@ -51,6 +53,7 @@ impl Status {
             ca_expires_at: When::from_wire(status.ca_expires_at.as_ref()),
             caller: status.caller,
             caller_level: wire::level(status.caller_level),
+            certificate_expires_at: When(Some(certificate_expires_at)),
         }
     }
 }
@@ -60,6 +63,7 @@ impl Show for Status {
         Table::fields()
             .field("Control plane", Cell::text(format_args!("{}, version {}", self.control_plane, self.version)))
             .field("You are", Cell::text(format_args!("{} ({})", self.caller, self.caller_level)))
+            .field("Certificate ends", self.certificate_expires_at.full("-"))
             .field("Started", self.started_at.full("-"))
             .field("Revision", Cell::text(format_args!("{} of epoch {}", self.revision, self.epoch)))
             .field("Edges", Cell::text(format_args!("{} of {} connected", self.edges_connected, self.edges_enrolled)))

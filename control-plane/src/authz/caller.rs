@@ -15,6 +15,8 @@ use nla_proto::failure::Failure;
 pub struct Caller {
     pub(super) who: Who,
     pub(super) remote: SocketAddr,
+    /// Serial number of the certificate that the call came with.
+    pub(super) serial: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,11 @@ impl Caller {
     /// The address of the other end.
     pub fn remote(&self) -> SocketAddr {
         self.remote
+    }
+
+    /// Serial number of the certificate that the call came with.
+    pub(crate) fn serial(&self) -> &[u8] {
+        &self.serial
     }
 
     /// The edge, where the rule admits edges only.

@@ -42,6 +42,7 @@ impl v1::audit_server::Audit for Audit {
         let tail = Tail {
             context: Arc::clone(&self.0),
             reader: reader.clone(),
+            serial: caller.serial().to_owned(),
             filter: AuditQuery::try_from(request.filter.unwrap_or_default())?,
             after: if request.after_sequence == 0 { *head.borrow() } else { request.after_sequence },
             out,
@@ -55,6 +56,7 @@ impl v1::audit_server::Audit for Audit {
 struct Tail {
     context: Arc<Context>,
     reader: OperatorName,
+    serial: Vec<u8>,
     filter: AuditQuery,
     after: u64,
     out: mpsc::Sender<Result<v1::AuditEvent, Status>>,
@@ -96,15 +98,19 @@ impl Tail {
     }
 
     /// A stream may be older than its reader's dismissal, or than the end of
-    /// its certificate.
+    /// the certificate that it was opened with.
     fn still_allowed(&self) -> Result<(), Failure> {
         let state = self.context.store.state();
         match state.operators.get(&self.reader) {
             Some(operator) if operator.value.revoked.is_none() => {
-                if operator.value.certificate.not_after > self.context.clock.now() {
-                    return Ok(());
+                let refuse = |message| Err(Failure::new(ErrorKind::PermissionDenied, message));
+                match operator.value.held(&self.serial) {
+                    None => refuse("this operator's certificate was replaced by another one"),
+                    Some(held) if held.not_after <= self.context.clock.now() => {
+                        refuse("this operator's certificate has expired")
+                    }
+                    Some(_) => Ok(()),
                 }
-                Err(Failure::new(ErrorKind::PermissionDenied, "this operator's certificate has expired"))
             }
             _ => Err(Failure::new(ErrorKind::PermissionDenied, "this operator was revoked")),
         }

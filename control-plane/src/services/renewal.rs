@@ -6,12 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use nla_domain::{error::ErrorKind, id::OperatorName};
-use nla_proto::{
-    convert,
-    failure::Failure,
-    tls::{peer::PeerCertificate, server::ConnectInfo},
-    v1,
-};
+use nla_proto::{convert, failure::Failure, v1};
 use tonic::Request;
 
 use super::{change::Recorder, operators::DEFAULT_LIFETIME, view};
@@ -46,10 +41,7 @@ impl Renewing {
             let message = "this operator renews too often: wait a minute";
             return Err(Failure::new(ErrorKind::RateLimited, message));
         }
-        let peer = request.extensions().get::<ConnectInfo>().and_then(|connection| connection.peer.as_ref());
-        let missing = || Failure::new(ErrorKind::Internal, "the connection is not one of our listeners'");
-        let PeerCertificate { serial, .. } = peer.ok_or_else(missing)?;
-        Ok(Self { name: name.clone(), serial: serial.clone() })
+        Ok(Self { name: name.clone(), serial: caller.serial().to_owned() })
     }
 
     /// The operator, with the certificate of this call as the one in use: what
@@ -63,8 +55,7 @@ impl Renewing {
         }
         let replaced = || refuse("this operator's certificate was replaced by another one");
         let held: CertificateRecord = before.held(&self.serial).ok_or_else(replaced)?.clone();
-        let next = before.next.clone().filter(|next| next.serial != held.serial);
-        let next = next.filter(|_| held.serial == before.certificate.serial);
+        let next = before.next.clone().filter(|_| held.serial == before.certificate.serial);
         Ok((before.clone(), OperatorRecord { certificate: held, next, ..before }))
     }
 }

@@ -157,6 +157,33 @@ async fn one_operator_cannot_fill_the_store_with_renewals() {
     assert!((4..=5).contains(&refused), "{refused}");
 }
 
+#[tokio::test]
+async fn following_the_audit_log_ends_with_the_certificate_that_began_it() {
+    let plane = Plane::start().await;
+    let old = plane.operator("reader", v1::Level::Auditor).await;
+    let new = renew(&plane, &old, None).await.unwrap();
+    let follow = async |party: &Party| {
+        let request = v1::TailAuditRequest::default();
+        let mut tail = AuditClient::new(plane.channel(party)).tail(request).await.unwrap().into_inner();
+        plane.join_token("e1").await;
+        timeout(DEADLINE, tail.message()).await.unwrap().unwrap().unwrap();
+        tail
+    };
+    let (mut old_tail, mut new_tail) = (follow(&old).await, follow(&new).await);
+    finish(&plane, &new).await.unwrap();
+    let ended = timeout(DEADLINE, async {
+        loop {
+            if let Err(status) = old_tail.message().await {
+                return status;
+            }
+        }
+    });
+    let error = ended.await.unwrap();
+    assert!(error.message().contains("replaced"), "{error}");
+    plane.join_token("e2").await;
+    timeout(DEADLINE, new_tail.message()).await.unwrap().unwrap().unwrap();
+}
+
 fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nla-control-plane"));
     command.current_dir(folder).env_clear().kill_on_drop(true).stdin(Stdio::null());

@@ -135,3 +135,30 @@ async fn an_operator_goes_from_nothing_to_a_query() {
         assert!(!text.contains("panicked"), "{text}");
     }
 }
+
+#[test]
+fn an_admin_who_has_lost_the_certificate_gets_back_in_and_renews() {
+    let (mut plane, _) = Plane::init();
+    plane.start();
+    let operator = plane.operator_dir();
+    fs::remove_dir_all(&operator).unwrap();
+    let recover = |folder: &Path| {
+        let mut command = program("nla-control-plane");
+        command.args(["operator-certificate", "ada", "--out", "data-operator", "--config", "control-plane.toml"]);
+        Ended::of(command.current_dir(folder))
+    };
+    let running = recover(plane.folder()).expect(1);
+    assert!(running.err.contains("stop that process first") && !operator.exists(), "{running:?}");
+    plane.kill();
+    recover(plane.folder()).expect(0);
+    assert_eq!((mode(&operator), mode(&operator.join("operator.key"))), (0o700, 0o600));
+
+    plane.start();
+    assert!(plane.run(&["system", "status"]).contains("ada (admin)"));
+    assert!(plane.run(&["audit", "list", "--kind", "admin"]).contains("operator-certificate"));
+    let certificate = fs::read(operator.join("operator.crt")).unwrap();
+    assert!(plane.run(&["operator", "renew"]).contains("Renewed"));
+    assert_ne!(fs::read(operator.join("operator.crt")).unwrap(), certificate);
+    assert!(plane.run(&["system", "status"]).contains("ada (admin)"));
+    plane.stop();
+}

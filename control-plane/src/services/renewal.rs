@@ -1,7 +1,7 @@
 //! How an operator's certificate is replaced before it ends. `operators`
 //! serves it. Two steps, so that no lost answer locks anybody out: a new
-//! certificate is issued beside the one in use, and the first call that is made
-//! with the new one ends the old. Name and level are the store's.
+//! certificate is issued beside the one in use, and FinishRenewal, or another
+//! renewal, called with the new one ends the old. Name and level are the store's.
 
 use std::{sync::Arc, time::Duration};
 

@@ -89,6 +89,9 @@ pub async fn build(config: Config) -> Result<App, AppError> {
     let holder = SnapshotHolder::new(Arc::new(BootClock));
     let audit = AuditQueue::new(boot_id.clone(), config.audit, Arc::clone(&wall));
     let readiness = Readiness::new(holder.clone(), audit.clone());
+    if let Some(certificate) = listener.certificate() {
+        readiness.with_certificate(certificate, Arc::clone(&wall));
+    }
     let limiter = AddressLimiter::new(&config.limits);
     Ok(App { config, listener, limiter, holder, audit, readiness, wall, boot_id })
 }
@@ -125,6 +128,11 @@ impl App {
         let stop = CancellationToken::new();
         // Whatever way this function ends, the listener goes with it.
         let _stop_listening = stop.clone().drop_guard();
+        let mut tasks = JoinSet::new();
+        // Before the edge is enrolled too: clients connect already, and it may take long.
+        if let Some(certificate) = self.listener.certificate() {
+            tasks.spawn(certificate.watch(Arc::clone(&self.wall)).run());
+        }
         let serving = tokio::spawn(self.listener.serve(router, stop.clone(), self.config.shutdown_deadline));
 
         let obtained = tokio::select! {
@@ -151,7 +159,6 @@ impl App {
         };
         slot.open(mcp::router(Arc::new(EdgeHandler::new(Arc::clone(&pipeline))), options));
 
-        let mut tasks = JoinSet::new();
         let url = self.config.identity.control_plane_url.clone();
         tasks.spawn(Delivery::new(self.audit.clone(), url.clone(), identity.tls()).run());
         tasks.spawn(

@@ -33,6 +33,11 @@ const DEFAULT_ADDRESS_BURST: u32 = 1_000;
 /// after 30 s.
 const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(20);
 
+/// How often the files of the certificate for MCP clients are read. A new one
+/// is taken at the second look that finds it, so within some 20 s, which is
+/// soon for something that is renewed weeks ahead.
+pub const CERTIFICATE_LOOK_EVERY: Duration = Duration::from_secs(10);
+
 /// What the edge needs to start.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -67,6 +72,8 @@ pub enum Transport {
         certificate: PathBuf,
         /// Readable by its owner only.
         key: PathBuf,
+        /// How often both are read to find a new certificate.
+        look_every: Duration,
     },
     /// Only accepted where `listen` is a loopback address.
     PlainHttp,

@@ -13,7 +13,7 @@ use nla_domain::secret::Secret;
 use nla_proto::startup::{self, RawLog};
 use serde::Deserialize;
 
-use super::{Config, ConfigError, DEFAULT_LISTEN, DEFAULT_SHUTDOWN, Limits, Transport};
+use super::{CERTIFICATE_LOOK_EVERY, Config, ConfigError, DEFAULT_LISTEN, DEFAULT_SHUTDOWN, Limits, Transport};
 use crate::{
     audit::{QueueLimits, RESERVED_BYTES},
     identity::{IdentityConfig, JoinSource, Storage},
@@ -224,7 +224,9 @@ fn transport(plain_http: bool, tls: RawTls, listen: SocketAddr) -> Result<Transp
         (true, ..) => {
             Err(ConfigError::value("plain_http", true, "either plain_http or tls.certificate and tls.key, not both"))
         }
-        (false, Some(certificate), Some(key)) => Ok(Transport::Https { certificate, key }),
+        (false, Some(certificate), Some(key)) => {
+            Ok(Transport::Https { certificate, key, look_every: CERTIFICATE_LOOK_EVERY })
+        }
         (false, None, _) => Err(ConfigError::Missing {
             key: "tls.certificate",
             expected: "a PEM file with the certificate chain for MCP clients (or plain_http = true on a loopback address)",

@@ -4,6 +4,7 @@
 //! is served on loopback only.
 
 pub mod address;
+pub mod certificate;
 mod connection;
 mod io;
 mod leftover;
@@ -20,8 +21,11 @@ use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::connection::Connection;
 pub use self::connection::Timeouts;
+use self::{
+    certificate::{CertificateError, PublicCertificate},
+    connection::Connection,
+};
 use crate::config::{Limits, Transport};
 
 /// Pause after the kernel refused a connection (out of descriptors), instead
@@ -45,6 +49,9 @@ pub enum ListenError {
     PlainHttp(SocketAddr),
     /// Certificate or key cannot be used.
     #[error("the certificate for MCP clients cannot be used")]
+    Certificate(#[from] CertificateError),
+    /// rustls refuses the configuration, which is a defect.
+    #[error("HTTPS cannot be served")]
     Tls(#[from] TlsError),
 }
 
@@ -52,6 +59,7 @@ pub enum ListenError {
 pub struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
+    certificate: Option<PublicCertificate>,
     tls: Option<TlsAcceptor>,
     limits: Limits,
     timeouts: Timeouts,
@@ -78,21 +86,29 @@ impl Listener {
         limits: Limits,
         trusted_proxies: Vec<IpNet>,
     ) -> Result<Self, ListenError> {
-        let tls = match transport {
-            Transport::Https { certificate, key } => Some(tls::acceptor(certificate, key)?),
+        let certificate = match transport {
+            Transport::Https { certificate, key, look_every } => {
+                Some(PublicCertificate::load(certificate.clone(), key.clone(), *look_every)?)
+            }
             Transport::PlainHttp if listen.ip().is_loopback() => None,
             Transport::PlainHttp => return Err(ListenError::PlainHttp(listen)),
         };
+        let tls = certificate.clone().map(tls::acceptor).transpose()?;
         let failed = |source| ListenError::Bind { address: listen, source };
         let tcp = TcpListener::bind(listen).await.map_err(failed)?;
         let address = tcp.local_addr().map_err(failed)?;
         let timeouts = Timeouts::default();
-        Ok(Self { tcp, address, tls, limits, timeouts, trusted_proxies: trusted_proxies.into() })
+        Ok(Self { tcp, address, certificate, tls, limits, timeouts, trusted_proxies: trusted_proxies.into() })
     }
 
     /// The bound address, with the port that the kernel chose for port 0.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The certificate that clients see; `None` for plain HTTP.
+    pub fn certificate(&self) -> Option<PublicCertificate> {
+        self.certificate.clone()
     }
 
     /// The same listener with other bounds on slow clients.

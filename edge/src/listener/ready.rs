@@ -11,8 +11,10 @@ use std::{
     },
 };
 
+use nla_domain::clock::WallClock;
 use serde::Serialize;
 
+use super::certificate::{CertificateReport, PublicCertificate};
 use crate::{
     audit::AuditQueue,
     pipeline::{DatabaseReport, DatabaseState},
@@ -35,6 +37,7 @@ struct State {
     enrolled: AtomicBool,
     stopping: AtomicBool,
     databases: OnceLock<DatabaseReports>,
+    certificate: OnceLock<(PublicCertificate, Arc<dyn WallClock>)>,
 }
 
 impl fmt::Debug for State {
@@ -57,6 +60,10 @@ pub struct Report {
     pub age_seconds: Option<f64>,
     /// Why it is not ready.
     pub reasons: Vec<Reason>,
+    /// The one that clients see; `None` for plain HTTP. Its end says nothing
+    /// about readiness: a load balancer must not turn an expiry into an outage
+    /// for clients that do not look.
+    pub certificate: Option<CertificateReport>,
     /// How the databases are; it says nothing about readiness, because an edge
     /// without one of them still serves the others.
     pub databases: Databases,
@@ -112,6 +119,12 @@ impl Readiness {
         let _ = self.state.databases.set(reports);
     }
 
+    /// Says until when `certificate` is valid. Only the first call counts.
+    pub fn with_certificate(&self, certificate: PublicCertificate, wall: Arc<dyn WallClock>) {
+        // Private to one `App`, which calls it once.
+        let _ = self.state.certificate.set((certificate, wall));
+    }
+
     /// The process is about to end.
     pub fn stopping(&self) {
         self.state.stopping.store(true, Ordering::Release);
@@ -150,6 +163,7 @@ impl Readiness {
             revision: current.as_ref().map(|snapshot| snapshot.revision.0),
             age_seconds: current.as_ref().map(|_| age.as_secs_f64()),
             reasons,
+            certificate: self.state.certificate.get().map(|(certificate, wall)| certificate.report(wall.now())),
             databases: Databases::of(self.state.databases.get().map(|reports| reports()).unwrap_or_default(), listed),
         }
     }

@@ -1,5 +1,7 @@
 //! The listener against real sockets: what hostile and slow clients get.
 
+mod reload;
+
 use std::path::PathBuf;
 
 use axum::routing::post;
@@ -59,13 +61,13 @@ fn endpoint() -> Router {
         .route("/slow", post(|| async { axum::body::Body::from_stream(slowly()) }))
 }
 
-fn parts(limits: &Limits) -> (Router, SnapshotHolder, AuditQueue, McpSlot) {
+fn parts(limits: &Limits) -> (Router, Readiness, McpSlot) {
     let holder = SnapshotHolder::new(Arc::new(TokioClock::start()));
     let audit = AuditQueue::new("b".into(), QueueLimits::default(), Arc::new(SystemClock));
-    let readiness = Readiness::new(holder.clone(), audit.clone());
+    let readiness = Readiness::new(holder, audit);
     let slot = McpSlot::default();
-    let router = router(slot.clone(), &AddressLimiter::new(limits), readiness);
-    (router, holder, audit, slot)
+    let router = router(slot.clone(), &AddressLimiter::new(limits), readiness.clone());
+    (router, readiness, slot)
 }
 
 fn certificate(folder: &std::path::Path) -> (PathBuf, PathBuf, RootCertStore) {
@@ -83,9 +85,10 @@ async fn start(limits: Limits, timeouts: Timeouts, proxies: &[&str]) -> Server {
     let (certificate, key, roots) = certificate(folder.path());
     let proxies = proxies.iter().map(|net| net.parse().unwrap()).collect();
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = Listener::bind(listen, &Transport::Https { certificate, key }, limits, proxies).await.unwrap();
+    let transport = Transport::Https { certificate, key, look_every: SOON };
+    let listener = Listener::bind(listen, &transport, limits, proxies).await.unwrap();
     let address = listener.address();
-    let (router, _, _, slot) = parts(&limits);
+    let (router, _, slot) = parts(&limits);
     slot.open(endpoint());
     let stop = CancellationToken::new();
     let serving = listener.with_timeouts(timeouts).serve(router, stop.clone(), Duration::from_secs(2));
@@ -282,7 +285,7 @@ async fn plain_http_elsewhere_and_bad_certificates_do_not_start() {
     let (certificate, key, _) = certificate(one.path());
     let (_, other_key, _) = self::certificate(two.path());
     let bind = |certificate: &PathBuf, key: &PathBuf| {
-        let transport = Transport::Https { certificate: certificate.clone(), key: key.clone() };
+        let transport = Transport::Https { certificate: certificate.clone(), key: key.clone(), look_every: SOON };
         async move { Listener::bind(loopback, &transport, Limits::default(), vec![]).await }
     };
     bind(&certificate, &key).await.unwrap();

@@ -10,7 +10,7 @@ use nla_domain::secret::Secret;
 use nla_edge::{
     app,
     audit::QueueLimits,
-    config::{Config, Limits, LogConfig, Transport},
+    config::{CERTIFICATE_LOOK_EVERY, Config, Limits, LogConfig, Transport},
     identity::{IdentityConfig, JoinSource, Storage},
     listener::ready::Readiness,
 };
@@ -88,7 +88,11 @@ impl Edge {
                 storage: Storage::File(folder.join("state")),
             },
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
-            transport: Transport::Https { certificate: web.chain.clone(), key: web.key.clone() },
+            transport: Transport::Https {
+                certificate: web.chain.clone(),
+                key: web.key.clone(),
+                look_every: CERTIFICATE_LOOK_EVERY,
+            },
             public_url: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),

@@ -1,11 +1,14 @@
 //! Which edges take part: joining, probing a database through them, and banning.
 
+use std::time::Duration;
+
 use nla_domain::join::{CaPin, JoinToken};
+use nla_edge::config::Transport;
 use nla_proto::v1::{self, databases_client::DatabasesClient, edges_client::EdgesClient};
 use nla_sandbox::{
     mcp::{Answer, McpClient},
     sample,
-    system::{Edge, Sandbox, idempotency_key, wait_for},
+    system::{Edge, Sandbox, WebCertificate, idempotency_key, wait_for},
 };
 use serde_json::json;
 
@@ -80,6 +83,35 @@ async fn a_banned_edge_answers_nobody() {
     .unwrap();
     assert!(sandbox.admin.join_token("edge-2").await.is_err());
     assert_eq!(query(&kept, "SELECT 1").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_edge_takes_a_new_certificate() {
+    let mut sandbox = Sandbox::with_edges(1).await.unwrap();
+    let (_, secret) = token(&sandbox, &["analyst"], |_| ()).await;
+    sandbox.edges[0].stop().await.unwrap();
+    let Transport::Https { look_every, .. } = &mut sandbox.edges[0].config_mut().transport else { panic!("HTTPS") };
+    *look_every = Duration::from_millis(20);
+    sandbox.edges[0].resume().await.unwrap();
+    sandbox.edges[0].ready().await.unwrap();
+    let before = sandbox.client(0, &secret).unwrap();
+    assert_eq!(query(&before, "SELECT 1").await.status, 200);
+
+    // Under another authority, which only the second client trusts.
+    let folder = sandbox.folder().join("renewed");
+    std::fs::create_dir(&folder).unwrap();
+    let renewed = WebCertificate::make(&folder).unwrap();
+    std::fs::rename(&renewed.chain, &sandbox.web.chain).unwrap();
+    std::fs::rename(&renewed.key, &sandbox.web.key).unwrap();
+    let after = McpClient::new(&sandbox.edges[0].mcp_url(), &renewed.ca, Some(secret)).unwrap();
+    let address = sandbox.edges[0].address();
+    let livez = || axum::http::Request::get(format!("https://{address}/livez")).body(Default::default()).unwrap();
+    wait_for("the new certificate", || async { after.send(livez()).await.is_ok() }).await.unwrap();
+    assert_eq!(query(&after, "SELECT 1").await.status, 200);
+    assert_eq!(query(&before, "SELECT 1").await.status, 200, "its connection was made before");
+    let report = ready(&after, &sandbox.edges[0]).await.body;
+    assert!(report["certificate"]["days_left"].as_i64().unwrap() > 30, "{report}");
+    assert!(report["certificate"]["expires_at"].is_string(), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

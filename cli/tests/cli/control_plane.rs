@@ -47,11 +47,11 @@ impl ControlPlane {
         self.folder.path()
     }
 
-    /// Ends it and waits until it has ended.
-    pub(crate) async fn stop(self) -> PathBuf {
+    /// Ends it and waits until it has ended. Its files stay as long as the
+    /// answer does.
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
         self.shutdown.cancel();
         self.serving.await.unwrap().unwrap();
-        // The operator's folder stays for those who try it afterwards.
-        self.folder.keep().join("data-operator")
+        self.folder
     }
 }

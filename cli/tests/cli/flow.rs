@@ -236,8 +236,7 @@ async fn the_audit_log_is_followed_and_resumed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_control_plane_that_is_gone_cannot_be_reached() {
-    let dir = ControlPlane::start().await.stop().await;
-    let ended = run(&dir, &["system", "status"]).await.expect(6);
+    let folder = ControlPlane::start().await.stop().await;
+    let ended = run(&folder.path().join("data-operator"), &["system", "status"]).await.expect(6);
     assert!(ended.out.is_empty() && ended.err.contains("check that the control plane runs at"), "{ended:?}");
-    fs::remove_dir_all(dir.parent().unwrap()).unwrap();
 }

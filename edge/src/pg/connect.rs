@@ -56,7 +56,7 @@ pub struct ConnectionSettings {
 /// Where to connect to and as whom.
 pub struct Target {
     pub(crate) database: Arc<Database>,
-    credential: Arc<Credential>,
+    pub(crate) credential: Arc<Credential>,
     tls: Result<Option<Arc<ClientConfig>>, tls::RootError>,
     settings: ConnectionSettings,
     /// A pooler has refused the option that makes the session read-only.

@@ -113,7 +113,7 @@ impl Pools {
     fn pool(&self, token: TokenId, grant: &Grant) -> Pool {
         let key = Key { token, database: grant.database.name.clone(), generation: grant.credential.generation };
         if let Some(pool) = lock(&self.pools).get(&key)
-            && pool.manager().target.database == grant.database
+            && fits(pool, grant)
         {
             return pool.clone();
         }
@@ -129,7 +129,7 @@ impl Pools {
             .expect("a pool with timeouts has a runtime");
         let mut pools = lock(&self.pools);
         match pools.get(&key) {
-            Some(other) if other.manager().target.database == grant.database => other.clone(),
+            Some(other) if fits(other, grant) => other.clone(),
             _ => {
                 if let Some(old) = pools.insert(key, pool.clone()) {
                     old.close();
@@ -145,7 +145,7 @@ impl Pools {
         let allowed = |key: &Key, pool: &Pool| {
             snapshot.is_some_and(|snapshot| {
                 snapshot.tokens.contains_key(&key.token)
-                    && snapshot.credentials.get(&key.database).is_some_and(|c| c.generation == key.generation)
+                    && snapshot.credentials.get(&key.database) == Some(&pool.manager().target.credential)
                     && snapshot.databases.get(&key.database) == Some(&pool.manager().target.database)
             })
         };
@@ -190,6 +190,14 @@ impl Pools {
     pub fn open_connections(&self) -> usize {
         lock(&self.pools).values().map(|pool| pool.status().size).sum()
     }
+}
+
+/// Whether the pool's connections are what was granted. Generations count anew
+/// for a database that was removed and made again, so the credential itself has
+/// to be the same.
+fn fits(pool: &Pool, grant: &Grant) -> bool {
+    let target = &pool.manager().target;
+    target.database == grant.database && target.credential == grant.credential
 }
 
 /// Nothing under these locks can panic half way.

@@ -11,6 +11,7 @@ mod ends;
 mod limits;
 mod login;
 mod passwords;
+mod replaced;
 mod session;
 mod tools;
 mod values;

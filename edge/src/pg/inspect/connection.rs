@@ -12,7 +12,7 @@ use std::{
 };
 
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
-use nla_domain::database::Database;
+use nla_domain::{credential::Credential, database::Database};
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_postgres::{Client, Config, Error};
 
@@ -113,6 +113,10 @@ impl Connection {
 
     pub(super) fn database(&self) -> &Database {
         &self.opener.target.database
+    }
+
+    pub(super) fn credential(&self) -> &Arc<Credential> {
+        &self.opener.target.credential
     }
 
     /// Looks at the database. A connection that has lain idle may have ended

@@ -132,7 +132,11 @@ impl Inspector {
 
     fn entry(&self, grant: &Grant) -> Arc<Entry> {
         let key = Key { database: grant.database.name.clone(), generation: grant.credential.generation };
-        let fits = |entry: &&Arc<Entry>| same_place(entry.connection.database(), &grant.database);
+        // Generations count anew for a database that was removed and made again.
+        let fits = |entry: &&Arc<Entry>| {
+            same_place(entry.connection.database(), &grant.database)
+                && *entry.connection.credential() == grant.credential
+        };
         if let Some(entry) = self.entries().get(&key).filter(fits) {
             return Arc::clone(entry);
         }
@@ -158,7 +162,7 @@ impl Inspector {
     pub(crate) fn keep_allowed(&self, snapshot: Option<&Snapshot>) {
         self.retain(|key, entry| {
             snapshot.is_some_and(|snapshot| {
-                snapshot.credentials.get(&key.database).is_some_and(|c| c.generation == key.generation)
+                snapshot.credentials.get(&key.database) == Some(entry.connection.credential())
                     && snapshot
                         .databases
                         .get(&key.database)

@@ -138,6 +138,28 @@ impl Admin {
         taken(AuditClient::new(self.channel()).list(request).await).map(|answer| answer.events)
     }
 
+    /// All calls with one token, newest first. Without a token: all calls.
+    ///
+    /// # Errors
+    /// As the control plane answers.
+    pub async fn calls(&self, token: &str) -> Result<Vec<v1::CallEvent>, Failure> {
+        let mut client = AuditClient::new(self.channel());
+        let filter = v1::AuditFilter { token: token.into(), kind: "call".into(), ..Default::default() };
+        let (mut found, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = v1::ListAuditRequest { filter: Some(filter.clone()), page_size: 1_000, page_token };
+            let page = taken(client.list(request).await)?;
+            found.extend(page.events.into_iter().filter_map(|event| match event.event {
+                Some(v1::audit_event::Event::Call(call)) => Some(call),
+                _ => None,
+            }));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(found);
+            }
+        }
+    }
+
     /// The control plane's revision.
     ///
     /// # Errors

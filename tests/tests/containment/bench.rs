@@ -4,10 +4,7 @@
 use std::time::Duration;
 
 use nla_domain::secret::Secret;
-use nla_proto::{
-    convert::duration,
-    v1::{self, audit_client::AuditClient},
-};
+use nla_proto::{convert::duration, v1};
 use nla_sandbox::{
     mcp::{Answer, McpClient},
     sample,
@@ -128,21 +125,7 @@ impl Bench {
 
     /// All events of calls with one token, newest first.
     pub(crate) async fn events(&self, token: &str) -> Vec<v1::CallEvent> {
-        let mut client = AuditClient::new(self.sandbox.admin.channel());
-        let filter = v1::AuditFilter { token: token.into(), kind: "call".into(), ..Default::default() };
-        let (mut found, mut page_token) = (Vec::new(), String::new());
-        loop {
-            let request = v1::ListAuditRequest { filter: Some(filter.clone()), page_size: 1_000, page_token };
-            let page = client.list(request).await.unwrap().into_inner();
-            found.extend(page.events.into_iter().filter_map(|event| match event.event {
-                Some(v1::audit_event::Event::Call(call)) => Some(call),
-                _ => None,
-            }));
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return found;
-            }
-        }
+        self.sandbox.admin.calls(token).await.unwrap()
     }
 
     /// The event of one call of a token, once it has arrived.

@@ -4,6 +4,7 @@
 use std::{fmt, net::SocketAddr};
 
 use nla_domain::{
+    clock::Timestamp,
     error::ErrorKind,
     id::{EdgeId, OperatorName},
     operator::Level,
@@ -15,6 +16,7 @@ use nla_proto::failure::Failure;
 pub struct Caller {
     pub(super) who: Who,
     pub(super) remote: SocketAddr,
+    pub(super) not_after: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,11 @@ impl Caller {
     /// The address of the other end.
     pub fn remote(&self) -> SocketAddr {
         self.remote
+    }
+
+    /// End of the certificate that the caller has shown.
+    pub(crate) fn not_after(&self) -> Timestamp {
+        self.not_after
     }
 
     /// The edge, where the rule admits edges only.

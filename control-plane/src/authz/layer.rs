@@ -176,7 +176,7 @@ impl Gate {
             return Err(refuse("the certificate has expired: renew it and connect again"));
         }
         let who = who(state, certificate)?;
-        Ok(Caller { who, remote: connection.remote })
+        Ok(Caller { who, remote: connection.remote, not_after: certificate.not_after })
     }
 }
 

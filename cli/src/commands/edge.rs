@@ -47,6 +47,21 @@ Examples:
         #[command(flatten)]
         confirm: Confirm,
     },
+    /// Have load balancers take an edge out: it is not ready, and answers what still comes
+    #[command(after_help = "Examples:\n  nlactl edge drain edge-1 --reason 'kernel update'")]
+    Drain {
+        /// The edge
+        id: EdgeId,
+        /// Why, for the audit log and the edge's /readyz
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// End a drain: the edge is ready again
+    #[command(after_help = "Examples:\n  nlactl edge resume edge-1")]
+    Resume {
+        /// The edge
+        id: EdgeId,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +99,26 @@ impl EdgeCommand {
                 let answer = session
                     .call(&format!("revoke edge {id}"), request, async |channel, request| {
                         EdgesClient::new(channel).revoke(request).await
+                    })
+                    .await?;
+                output.result(&Edge::from_wire(answer))
+            }
+            Self::Drain { id, reason } => {
+                let session = Session::open(globals)?;
+                let (idempotency_key, id, reason) = (session.key(), id.to_string(), reason.clone());
+                let what = format!("drain edge {id}");
+                let request = v1::DrainEdgeRequest { idempotency_key, id, reason };
+                let answer = session
+                    .call(&what, request, async |channel, request| EdgesClient::new(channel).drain(request).await)
+                    .await?;
+                output.result(&Edge::from_wire(answer))
+            }
+            Self::Resume { id } => {
+                let session = Session::open(globals)?;
+                let request = v1::ResumeEdgeRequest { idempotency_key: session.key(), id: id.to_string() };
+                let answer = session
+                    .call(&format!("resume edge {id}"), request, async |channel, request| {
+                        EdgesClient::new(channel).resume(request).await
                     })
                     .await?;
                 output.result(&Edge::from_wire(answer))

@@ -10,13 +10,21 @@ use nla_control_plane::{
     app::{self, RunError},
     init::{InitOptions, init, write_operator_config},
 };
+use nla_domain::join::JoinToken;
+use nla_proto::{
+    tls::client::{self, ClientTls},
+    v1::{JoinRequest, enrolment_client::EnrolmentClient},
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::support::run;
 
 /// It serves until it is stopped.
 pub(crate) struct ControlPlane {
     folder: tempfile::TempDir,
     operator: PathBuf,
+    enrolment: SocketAddr,
     shutdown: CancellationToken,
     serving: JoinHandle<Result<(), RunError>>,
 }
@@ -32,9 +40,21 @@ impl ControlPlane {
         let app = Box::pin(app::build(report.config)).await.unwrap();
         let url = format!("https://{}", app.listen_address());
         write_operator_config(&report.operator_dir, &url).unwrap();
+        let enrolment = app.enrolment_address();
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(Box::pin(app.run(shutdown.clone())));
-        Self { operator: report.operator_dir, folder, shutdown, serving }
+        Self { operator: report.operator_dir, enrolment, folder, shutdown, serving }
+    }
+
+    /// Enrols an edge that never connects.
+    pub(crate) async fn enrol(&self, edge: &str) {
+        let made = run(&self.operator, &["edge", "join-token", edge, "-o", "json"]).await.expect(0).json();
+        let join_token = made["join_token"].as_str().unwrap().to_owned();
+        let tls = ClientTls::pinned(JoinToken::parse(&join_token).unwrap().ca_pin()).unwrap();
+        let channel = client::connect(&format!("https://{}", self.enrolment), &tls).await.unwrap();
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let csr_pem = rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+        EnrolmentClient::new(channel).join(JoinRequest { join_token, csr_pem }).await.unwrap();
     }
 
     /// The first operator's folder.

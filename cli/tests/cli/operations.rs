@@ -18,6 +18,7 @@ fn commands() -> impl Iterator<Item = &'static str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_of_the_page_works() {
     let plane = ControlPlane::start().await;
+    plane.enrol("edge-1").await;
     fs::copy(plane.operator().join("ca.crt"), plane.folder().join("db-ca.pem")).unwrap();
     nla_proto::files::write_private(&plane.folder().join("shop.password"), b"hunter2\n").unwrap();
     // A line that fails ends the script and names itself.

@@ -142,6 +142,14 @@ impl Edges for Service {
     async fn revoke(&self, _: Request<v1::RevokeEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
         Err(Status::unimplemented("not planned"))
     }
+
+    async fn drain(&self, _: Request<v1::DrainEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
+        Err(Status::unimplemented("not planned"))
+    }
+
+    async fn resume(&self, _: Request<v1::ResumeEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
+        Err(Status::unimplemented("not planned"))
+    }
 }
 
 #[tonic::async_trait]

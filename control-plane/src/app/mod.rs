@@ -187,6 +187,7 @@ async fn assemble(config: &Config, clock: &Arc<dyn WallClock>, store: Store) -> 
             registry: Registry::new(as_usize(config.limits.connected_edges)),
             snapshots: Semaphore::new(as_usize(config.limits.concurrent_snapshots)),
             shutdown: CancellationToken::new(),
+            clock: Arc::clone(clock),
         }),
         refusals,
         started_at: clock.now(),

@@ -4,6 +4,7 @@
 use std::{fmt, net::SocketAddr};
 
 use nla_domain::{
+    clock::Timestamp,
     error::ErrorKind,
     id::{EdgeId, OperatorName},
     operator::Level,
@@ -17,6 +18,8 @@ pub struct Caller {
     pub(super) remote: SocketAddr,
     /// Serial number of the certificate that the call came with.
     pub(super) serial: Vec<u8>,
+    /// End of that certificate.
+    pub(super) not_after: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,11 @@ impl Caller {
     /// Serial number of the certificate that the call came with.
     pub(crate) fn serial(&self) -> &[u8] {
         &self.serial
+    }
+
+    /// End of the certificate that the call came with.
+    pub(crate) fn not_after(&self) -> Timestamp {
+        self.not_after
     }
 
     /// The edge, where the rule admits edges only.

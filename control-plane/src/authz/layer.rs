@@ -176,7 +176,8 @@ impl Gate {
             return Err(refuse("the certificate has expired: renew it and connect again"));
         }
         let who = who(state, certificate)?;
-        Ok(Caller { who, remote: connection.remote, serial: certificate.serial.clone() })
+        let (serial, not_after) = (certificate.serial.clone(), certificate.not_after);
+        Ok(Caller { who, remote: connection.remote, serial, not_after })
     }
 }
 

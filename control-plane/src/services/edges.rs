@@ -1,4 +1,5 @@
-//! Edges: which there are, what they hold, and how one is let in or banned.
+//! Edges: which there are, what they hold, and how one is let in, drained or
+//! banned.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +13,7 @@ use super::{
     tokens::bounded,
     view,
 };
-use crate::store::{Draft, EdgeRecord, JoinRecord, RecordKey, Revocation, State, Stored};
+use crate::store::{Draft, Draining, JoinRecord, RecordKey, Revocation, State, Stored};
 
 /// Long enough to start a machine by hand, too short to lie about.
 const DEFAULT_JOIN_LIFETIME: Duration = Duration::from_secs(600);
@@ -33,7 +34,7 @@ pub(super) struct Edges(pub(super) Arc<Context>);
 impl v1::edges_server::Edges for Edges {
     async fn list(&self, _request: Request<v1::ListEdgesRequest>) -> Result<Response<v1::ListEdgesResponse>, Status> {
         let state = self.0.store.state();
-        let edges = state.edges.values().map(|stored| self.view(stored)).collect();
+        let edges = state.edges.values().map(|stored| self.with_connection(view::edge(stored))).collect();
         Ok(Response::new(v1::ListEdgesResponse { edges }))
     }
 
@@ -85,12 +86,48 @@ impl v1::edges_server::Edges for Edges {
         });
         Ok(Response::new(answer.await?))
     }
+
+    async fn drain(&self, request: Request<v1::DrainEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
+        let (change, request) = Change::of(request, "/nla.v1.Edges/Drain", |r| &r.idempotency_key)?;
+        let id: EdgeId = parse("id", &request.id)?;
+        text("reason", &request.reason, 0, 500)?;
+        Ok(Response::new(self.set_draining(change, id, Some(request.reason)).await?))
+    }
+
+    async fn resume(&self, request: Request<v1::ResumeEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
+        let (change, request) = Change::of(request, "/nla.v1.Edges/Resume", |r| &r.idempotency_key)?;
+        let id: EdgeId = parse("id", &request.id)?;
+        Ok(Response::new(self.set_draining(change, id, None).await?))
+    }
 }
 
 impl Edges {
-    fn view(&self, stored: &Stored<EdgeRecord>) -> v1::EdgeView {
-        let mut view = view::edge(stored);
-        if let Some(connected) = self.0.sync.registry.get(&stored.value.id) {
+    /// Records that an edge drains for `reason`, or no more. Its session sees
+    /// that in the store, at once or when the edge connects.
+    async fn set_draining(&self, change: Change, id: EdgeId, reason: Option<String>) -> Result<v1::EdgeView, Failure> {
+        let stored = change.commit(&self.0.store, move |draft, recorder| {
+            let missing = || Failure::not_found("edge", id.as_str()).with_field("id");
+            let before = Arc::clone(draft.state().edges.get(&id).ok_or_else(missing)?);
+            check_name_is_free(draft.state(), &id)?;
+            if before.value.draining.as_ref().map(|draining| &draining.reason) == reason.as_ref() {
+                return Ok(view::edge(&before));
+            }
+            let since = before.value.draining.as_ref().map_or_else(|| draft.now(), |draining| draining.since);
+            let mut record = before.value.clone();
+            record.draining = reason.clone().map(|reason| Draining { since, reason });
+            let (old, new) = (view::edge_json(&before.value), view::edge_json(&record));
+            let why = reason.as_deref().unwrap_or_default();
+            recorder.record_why(draft, format!("edge/{id}"), Some(old), Some(new), why);
+            let meta = draft.put(record.clone());
+            Ok(view::edge(&Stored { value: record, meta }))
+        });
+        Ok(self.with_connection(stored.await?))
+    }
+
+    /// Adds what is known of the edge while it is connected.
+    fn with_connection(&self, mut view: v1::EdgeView) -> v1::EdgeView {
+        let id: Option<EdgeId> = view.id.parse().ok();
+        if let Some(connected) = id.and_then(|id| self.0.sync.registry.get(&id)) {
             let status = connected.status();
             view.connected = true;
             view.acknowledged_revision = status.acknowledged.0;

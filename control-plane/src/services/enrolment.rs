@@ -140,8 +140,11 @@ fn issue(
     csr: &str,
 ) -> Result<Issued, Failure> {
     let issued = authority.issue_edge(csr, edge, draft.now(), EDGE_LIFETIME)?;
-    let before = draft.state().edges.get(edge).map(|stored| view::edge_json(&stored.value));
-    let record = EdgeRecord { id: edge.clone(), certificate: issued.record.clone(), revoked: None };
+    let before = draft.state().edges.get(edge).map(|stored| stored.value.clone());
+    // An operator has said that this name drains; a new certificate says nothing to that.
+    let draining = before.as_ref().and_then(|edge| edge.draining.clone());
+    let record = EdgeRecord { id: edge.clone(), certificate: issued.record.clone(), revoked: None, draining };
+    let before = before.as_ref().map(view::edge_json);
     recorder.record(draft, format!("edge/{edge}"), before, Some(view::edge_json(&record)));
     draft.put(record);
     Ok(issued)

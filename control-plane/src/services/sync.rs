@@ -26,7 +26,13 @@ impl v1::edge_sync_server::EdgeSync for Sync {
         let caller = Caller::of(&request)?;
         let edge = caller.streaming_edge()?.clone();
         let (out, stream) = mpsc::channel(QUEUE);
-        let session = Session { context: Arc::clone(&self.0.sync), edge, remote: caller.remote(), out };
+        let session = Session {
+            context: Arc::clone(&self.0.sync),
+            edge,
+            remote: caller.remote(),
+            not_after: caller.not_after(),
+            out,
+        };
         self.0.sessions.spawn(session.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(stream)))
     }

@@ -153,6 +153,8 @@ pub(super) fn edge(stored: &Stored<EdgeRecord>) -> v1::EdgeView {
         meta: Some(meta(&stored.meta)),
         certificate_expires_at: Some(convert::timestamp(record.certificate.not_after)),
         revoked_at: revoked_at(record.revoked.as_ref()),
+        draining_since: record.draining.as_ref().map(|draining| convert::timestamp(draining.since)),
+        draining_reason: record.draining.as_ref().map(|draining| draining.reason.clone()).unwrap_or_default(),
         ..Default::default()
     }
 }
@@ -161,5 +163,6 @@ pub(super) fn edge_json(record: &EdgeRecord) -> Value {
     json!({
         "certificate_expires_at": record.certificate.not_after.to_string(),
         "revoked": record.revoked.is_some(),
+        "draining": record.draining.is_some(),
     })
 }

@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 
 use super::{
     record::{
-        AnswerRecord, CaRecord, CaSlot, CertificateRecord, EdgeRecord, IngestRecord, JoinRecord, Meta, OperatorRecord,
-        Record, Revocation, TokenRecord,
+        AnswerRecord, CaRecord, CaSlot, CertificateRecord, Draining, EdgeRecord, IngestRecord, JoinRecord, Meta,
+        OperatorRecord, Record, Revocation, TokenRecord,
     },
     state::Entry,
 };
@@ -96,6 +96,11 @@ bodies! {
         #[prost(bytes = "vec", tag = "2")] serial: Vec<u8>,
         #[prost(sint64, tag = "3")] not_after: i64,
         #[prost(message, optional, tag = "4")] revoked: Option<RevocationBody>,
+        #[prost(message, optional, tag = "5")] draining: Option<DrainingBody>,
+    }
+    DrainingBody {
+        #[prost(sint64, tag = "1")] since: i64,
+        #[prost(string, tag = "2")] reason: String,
     }
     OperatorBody {
         #[prost(string, tag = "1")] name: String,
@@ -178,6 +183,11 @@ fn body(entry: &Entry) -> Body {
             serial: e.value.certificate.serial.clone(),
             not_after: e.value.certificate.not_after.as_micros(),
             revoked: e.value.revoked.as_ref().map(revocation),
+            draining: e
+                .value
+                .draining
+                .as_ref()
+                .map(|draining| DrainingBody { since: draining.since.as_micros(), reason: draining.reason.clone() }),
         }),
         Entry::Operator(e) => Body::Operator(OperatorBody {
             name: e.value.name.to_string(),
@@ -255,6 +265,9 @@ fn record(body: Body) -> Result<Record, ConvertError> {
             id: parse("id", &body.id)?,
             certificate: certificate(body.serial, body.not_after),
             revoked: body.revoked.map(from_revocation),
+            draining: body
+                .draining
+                .map(|body| Draining { since: Timestamp::from_micros(body.since), reason: body.reason }),
         }),
         Body::Operator(body) => Record::Operator(OperatorRecord {
             name: parse("name", &body.name)?,

@@ -50,6 +50,15 @@ pub struct Revocation {
     pub reason: String,
 }
 
+/// A pause that an operator ordered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draining {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, as the operator said it.
+    pub reason: String,
+}
+
 /// A token. A revoked one stays as its own tombstone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenRecord {
@@ -83,6 +92,8 @@ pub struct EdgeRecord {
     pub certificate: CertificateRecord,
     /// Banned.
     pub revoked: Option<Revocation>,
+    /// To be left alone by load balancers, until an operator ends it.
+    pub draining: Option<Draining>,
 }
 
 /// An operator.

@@ -84,6 +84,12 @@ impl Publisher {
         self.store.state().edges.get(edge).is_some_and(|edge| edge.value.revoked.is_none())
     }
 
+    /// Why the edge is to drain; `None` when it is not.
+    pub(super) fn draining(&self, edge: &EdgeId) -> Option<String> {
+        let state = self.store.state();
+        state.edges.get(edge)?.value.draining.as_ref().map(|draining| draining.reason.clone())
+    }
+
     /// The step from the revision that an edge holds to `current`. `held` is
     /// that state where it is still at hand, `digest` what the edge says of it.
     /// `None` means that the edge needs everything.

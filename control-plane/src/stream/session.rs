@@ -1,11 +1,13 @@
 //! One stream to one edge: its Hello, then a delta or a whole snapshot, then
 //! deltas, heartbeats and probes until one side ends it. The order on the
 //! stream is the order of revisions, and nothing that an edge does or leaves
-//! undone is felt by another session.
+//! undone is felt by another session. No stream outlives the certificate with
+//! which it was opened.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use nla_domain::{
+    clock::{Timestamp, WallClock},
     error::ErrorKind,
     id::{EdgeId, Revision},
     snapshot::Digest,
@@ -47,6 +49,7 @@ pub(crate) struct SyncContext {
     /// Caps whole snapshots under way.
     pub(crate) snapshots: Semaphore,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) clock: Arc<dyn WallClock>,
 }
 
 /// One stream.
@@ -55,6 +58,8 @@ pub(crate) struct Session {
     pub(crate) context: Arc<SyncContext>,
     pub(crate) edge: EdgeId,
     pub(crate) remote: SocketAddr,
+    /// End of the certificate that the edge has shown.
+    pub(crate) not_after: Timestamp,
     /// Bounded: what does not fit waits here and coalesces.
     pub(crate) out: mpsc::Sender<Result<v1::ControlMessage, Status>>,
 }
@@ -70,6 +75,8 @@ enum End {
     Replaced,
     /// The edge was banned.
     Revoked,
+    /// The certificate of the connection has ended.
+    Expired,
     /// The control plane stops.
     Shutdown,
     /// The edge breaks the protocol or there is no room for it.
@@ -95,6 +102,11 @@ impl Session {
                 let message = ToEdge::Revoked(v1::Revoked { reason: "an operator has revoked this edge".to_owned() });
                 Some(Ok(v1::ControlMessage { message: Some(message) }))
             }
+            Err(End::Expired) => {
+                let message = "the certificate with which this stream was opened has expired: \
+                               connect again with a renewed one";
+                Some(Err(Failure::new(ErrorKind::PermissionDenied, message).into()))
+            }
             Err(End::Shutdown) => {
                 let failure = Failure::new(ErrorKind::Unavailable, "the control plane is shutting down: connect again");
                 Some(Err(failure.into()))
@@ -108,9 +120,7 @@ impl Session {
     }
 
     async fn serve(&self, mut inbound: impl Stream<Item = Result<v1::EdgeMessage, Status>> + Unpin) -> Result<(), End> {
-        if !self.context.publisher.may_follow(&self.edge) {
-            return Err(End::Revoked);
-        }
+        self.check_standing()?;
         let hello = tokio::select! {
             first = timeout(HELLO_TIMEOUT, inbound.next()) => first,
             () = self.context.shutdown.cancelled() => return Err(End::Shutdown),
@@ -128,9 +138,21 @@ impl Session {
         let published = self.context.publisher.subscribe();
         let mut ticks = interval(HEARTBEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut following = Following { session: self, member, published, held: None, resyncs: 0 };
+        let mut following = Following { session: self, member, published, held: None, resyncs: 0, draining: None };
         following.start(&hello).await?;
         following.follow(&mut inbound, inbox, &mut ticks).await
+    }
+
+    /// Whether the edge may be told anything more. The gate has asked the same
+    /// when the stream began, which may be long ago.
+    fn check_standing(&self) -> Result<(), End> {
+        if !self.context.publisher.may_follow(&self.edge) {
+            return Err(End::Revoked);
+        }
+        if self.not_after <= self.context.clock.now() {
+            return Err(End::Expired);
+        }
+        Ok(())
     }
 }
 
@@ -142,6 +164,8 @@ struct Following<'a> {
     /// What the edge holds once it has read all that was sent.
     held: Option<Arc<Published>>,
     resyncs: u32,
+    /// What the edge was last told: why it is to drain, if it is.
+    draining: Option<String>,
 }
 
 impl Following<'_> {
@@ -153,7 +177,9 @@ impl Following<'_> {
             current = session.context.publisher.newest(&mut self.published) => current.ok_or(End::Shutdown)?,
             () = session.context.shutdown.cancelled() => return Err(End::Shutdown),
         };
-        self.check_ban()?;
+        // Before the state: an edge that has just started must not be ready for
+        // the moment in between.
+        self.tell_drain().await?;
         let same_life = hello.epoch == current.epoch.0 && hello.revision > 0;
         if same_life && hello.revision <= current.revision.0 {
             let held = Revision(hello.revision);
@@ -198,7 +224,7 @@ impl Following<'_> {
     /// Brings the edge from what it holds to the newest state, however many
     /// revisions lie in between.
     async fn catch_up(&mut self) -> Result<(), End> {
-        self.check_ban()?;
+        self.tell_drain().await?;
         let current = Arc::clone(&self.published.borrow_and_update());
         let Some(held) = &self.held else { return self.send_snapshot(current).await };
         if held.revision == current.revision {
@@ -211,7 +237,23 @@ impl Following<'_> {
         }
     }
 
+    /// Tells the edge to drain, or no more, when it was told otherwise before.
+    async fn tell_drain(&mut self) -> Result<(), End> {
+        self.session.check_standing()?;
+        let draining = self.session.context.publisher.draining(&self.member.id);
+        if draining != self.draining {
+            self.draining.clone_from(&draining);
+            let message = match draining {
+                Some(reason) => ToEdge::Drain(v1::Drain { reason }),
+                None => ToEdge::Resume(v1::Resume {}),
+            };
+            self.send_message(message).await?;
+        }
+        Ok(())
+    }
+
     async fn heartbeat(&mut self) -> Result<(), End> {
+        self.session.check_standing()?;
         match &self.held {
             Some(held) => {
                 let heartbeat = held.heartbeat();
@@ -283,16 +325,12 @@ impl Following<'_> {
         };
         self.member.forget_refusals();
         for chunk in state.chunks() {
-            self.check_ban()?;
+            self.session.check_standing()?;
             self.send_message(ToEdge::SnapshotChunk(v1::SnapshotChunk::clone(chunk))).await?;
         }
         self.send_message(ToEdge::SnapshotEnd(state.end())).await?;
         self.held = Some(state);
         Ok(())
-    }
-
-    fn check_ban(&self) -> Result<(), End> {
-        if self.session.context.publisher.may_follow(&self.member.id) { Ok(()) } else { Err(End::Revoked) }
     }
 
     async fn send_message(&self, message: ToEdge) -> Result<(), End> {

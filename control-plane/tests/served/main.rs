@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod authorization;
+mod certificates;
+mod drain;
 mod enrolment;
 mod garbage;
 mod greedy;

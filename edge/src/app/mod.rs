@@ -165,7 +165,7 @@ impl App {
             SyncClient {
                 url,
                 tls: identity.tls(),
-                joins: identity.joins(),
+                identities: identity.changes(),
                 holder: self.holder.clone(),
                 audit: self.audit.clone(),
                 hooks: hooks(&pipeline),

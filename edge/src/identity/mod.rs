@@ -114,7 +114,7 @@ pub struct Identity {
     wall: Arc<dyn WallClock>,
     enrolled: Enrolled,
     tls: ClientTls,
-    joins: watch::Sender<u64>,
+    changes: watch::Sender<u64>,
     /// SHA-256 of tokens that were refused since the start.
     refused: Vec<[u8; 32]>,
 }
@@ -158,7 +158,7 @@ impl Identity {
         let tls = ClientTls::new(&identity, &roots)?;
         tracing::info!(edge = %enrolled.edge_id(), certificate_until = %enrolled.not_after(), "enrolled");
         let refused = refused.into_iter().collect();
-        Ok(Self { config, wall, enrolled, tls, joins: watch::Sender::new(0), refused })
+        Ok(Self { config, wall, enrolled, tls, changes: watch::Sender::new(0), refused })
     }
 
     /// For channels to the control plane; follows renewals.
@@ -166,9 +166,10 @@ impl Identity {
         self.tls.clone()
     }
 
-    /// Changes each time that the edge has joined again.
-    pub fn joins(&self) -> watch::Receiver<u64> {
-        self.joins.subscribe()
+    /// Changes each time that the certificate was renewed or the edge has
+    /// joined again.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// The identity as it is now.

@@ -1,7 +1,8 @@
 //! Keeps the identity fresh: renews at half of the certificate's life and
 //! joins again when a new join token appears. One task, started by `app`.
 //! Invariant: the old identity stays in use until the new one has been stored
-//! and taken over whole; established streams are not touched by a renewal.
+//! and taken over whole; whoever holds a connection is told, to open another one
+//! before the old certificate ends.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -76,11 +77,7 @@ impl Renewal {
     async fn join_again(&mut self, token: &token::Token) -> Result<(), IdentityError> {
         tracing::info!("found a new join token, joining again");
         match join(&self.identity.config, token).await {
-            Ok(enrolled) => {
-                self.adopt(enrolled)?;
-                self.identity.joins.send_modify(|count| *count += 1);
-                Ok(())
-            }
+            Ok(enrolled) => self.adopt(enrolled),
             Err(error) => {
                 self.identity.refused.push(token.hash);
                 Err(error)
@@ -123,6 +120,7 @@ impl Renewal {
         self.backoff.reset();
         self.pause_until = None;
         self.last_logged = None;
+        self.identity.changes.send_modify(|count| *count += 1);
         Ok(())
     }
 }

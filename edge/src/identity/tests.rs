@@ -148,11 +148,13 @@ async fn a_certificate_is_renewed_at_half_of_its_life() {
         place.put_token(&plane);
         let identity = place.obtain().await.unwrap();
         let before = identity.enrolled().clone();
+        let changes = identity.changes();
         let mut renewal = renewal(identity);
         *plane.shared.validity.lock().unwrap() = (Duration::ZERO, 24 * hour);
         *plane.shared.renewals.lock().unwrap() = 0;
         renewal.look().await;
         assert_eq!(*plane.shared.renewals.lock().unwrap() == 1, expected, "{age:?}");
+        assert_eq!(changes.has_changed().unwrap(), expected, "{age:?}");
         let stored = place.obtain().await.unwrap();
         assert_eq!(stored.enrolled().not_after() > before.not_after(), expected);
         // What is kept still opens the control plane's door.
@@ -167,7 +169,7 @@ async fn a_new_token_joins_again_and_a_refused_one_is_tried_once() {
     let place = Place::new(&plane, true);
     place.put_token(&plane);
     let identity = place.obtain().await.unwrap();
-    let mut joins = identity.joins();
+    let mut joins = identity.changes();
     let mut renewal = renewal(identity);
     renewal.look().await;
     assert!(!joins.has_changed().unwrap(), "a spent token is left alone");

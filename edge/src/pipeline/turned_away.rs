@@ -48,11 +48,12 @@ impl TurnedAway {
 const RETRY_LATER: Duration = Duration::from_secs(5);
 
 impl Pipeline {
-    /// Refuses while the edge is told to stop, or stops by itself.
+    /// Refuses while the edge stops or is banned. One that the control plane
+    /// drains answers: its balancer needs time to see that it is not ready.
     pub(super) fn accepts_calls(&self, peer: Peer) -> Result<(), Why> {
         let draining = self.draining.load(std::sync::atomic::Ordering::Acquire);
-        let follows = matches!(*self.snapshots.standing(), Standing::Follows);
-        if draining || !follows { Err(Why::Draining { peer }) } else { Ok(()) }
+        let banned = matches!(*self.snapshots.standing(), Standing::Banned(_));
+        if draining || banned { Err(Why::Draining { peer }) } else { Ok(()) }
     }
 
     pub(super) fn turn_away(&self, why: Why) -> TurnedAway {

@@ -23,7 +23,7 @@ pub enum Standing {
     /// It follows the stream.
     #[default]
     Follows,
-    /// Asked to finish what runs and take nothing new.
+    /// Asked to be taken out of the balancer: not ready, and answering still.
     Draining(String),
     /// Banned until the process is restarted.
     Banned(String),
@@ -102,7 +102,7 @@ impl SnapshotHolder {
         self.0.heard_at.store(now, Ordering::Release);
     }
 
-    /// Takes nothing new from now on; `None` ends that.
+    /// Not ready from now on, for that reason; `None` ends that.
     pub fn set_draining(&self, reason: Option<String>) {
         if !self.is_banned() {
             self.0.standing.store(Arc::new(reason.map_or(Standing::Follows, Standing::Draining)));

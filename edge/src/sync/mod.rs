@@ -75,9 +75,9 @@ pub enum SyncError {
         /// What the edge holds.
         ours: u64,
     },
-    /// The identity was replaced by one from a new join token.
-    #[error("the edge has joined again")]
-    Rejoined,
+    /// The identity was replaced; the next stream shows the new one.
+    #[error("the edge has a new certificate")]
+    NewIdentity,
     /// The control plane has banned this edge.
     #[error("the control plane has banned this edge: {0}")]
     Banned(String),
@@ -97,8 +97,8 @@ pub struct SyncClient {
     pub url: String,
     /// This edge's identity and whom it trusts.
     pub tls: ClientTls,
-    /// Raised each time that the edge has joined again.
-    pub joins: watch::Receiver<u64>,
+    /// Raised each time that the identity was replaced.
+    pub identities: watch::Receiver<u64>,
     /// Where the state goes.
     pub holder: SnapshotHolder,
     /// Its length is reported.

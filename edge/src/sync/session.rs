@@ -46,6 +46,8 @@ pub(super) struct Session<'a> {
     ask_for_all: bool,
     arriving: Arriving,
     confirmed: bool,
+    /// Asked to drain on this stream.
+    drained: bool,
     probes: JoinSet<()>,
     probe_slots: Arc<Semaphore>,
 }
@@ -58,6 +60,7 @@ impl<'a> Session<'a> {
             ask_for_all,
             arriving: Arriving::default(),
             confirmed: false,
+            drained: false,
             probes: JoinSet::new(),
             probe_slots: Arc::new(Semaphore::new(MAX_PROBES)),
         }
@@ -77,7 +80,7 @@ impl<'a> Session<'a> {
     }
 
     async fn follow(&mut self) -> Result<std::convert::Infallible, SyncError> {
-        self.client.joins.mark_unchanged();
+        self.client.identities.mark_unchanged();
         let (outgoing, messages) = mpsc::channel(OUTGOING);
         let mut incoming = self.open(&outgoing, messages).await?;
         let mut usage = interval(USAGE_EVERY);
@@ -94,7 +97,7 @@ impl<'a> Session<'a> {
                 }
                 _ = usage.tick() => self.report_usage(&outgoing),
                 // The sender lives as long as the edge's identity does.
-                Ok(()) = self.client.joins.changed() => return Err(SyncError::Rejoined),
+                Ok(()) = self.client.identities.changed() => return Err(SyncError::NewIdentity),
                 Some(_) = self.probes.join_next() => {}
             }
         }
@@ -140,8 +143,17 @@ impl<'a> Session<'a> {
             }
             Message::Heartbeat(beat) => self.heartbeat(&beat)?,
             Message::Drain(drain) => {
-                tracing::warn!(reason = drain.reason, "asked to drain: running calls finish, new ones are refused");
+                tracing::warn!(
+                    reason = drain.reason,
+                    "asked to drain: not ready until told otherwise; calls are answered"
+                );
+                self.drained = true;
                 self.client.holder.set_draining(Some(drain.reason));
+            }
+            Message::Resume(v1::Resume {}) => {
+                tracing::info!("asked to take traffic again");
+                self.drained = false;
+                self.client.holder.set_draining(None);
             }
             Message::Revoked(revoked) => return Err(SyncError::Banned(revoked.reason)),
             Message::ProbeRequest(request) => self.probe(request, out),
@@ -188,8 +200,11 @@ impl<'a> Session<'a> {
     fn now_confirmed(&mut self) {
         if !self.confirmed {
             self.confirmed = true;
-            // A request to drain belongs to the stream on which it came.
-            self.client.holder.set_draining(None);
+            // One that holds comes before the state; without it, an earlier
+            // stream's has ended while this edge was away.
+            if !self.drained {
+                self.client.holder.set_draining(None);
+            }
             tracing::info!(revision = self.state.held().map(|held| held.revision.0), "following the control plane");
         }
     }

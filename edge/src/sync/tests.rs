@@ -33,7 +33,7 @@ fn edge(plane: &ControlPlane) -> Edge {
     let client = SyncClient {
         url: plane.url.clone(),
         tls: plane.edge_tls(),
-        joins: joins.subscribe(),
+        identities: joins.subscribe(),
         holder: holder.clone(),
         audit: AuditQueue::new("boot".into(), QueueLimits::default(), wall.clone()),
         hooks: Hooks {
@@ -158,7 +158,7 @@ async fn a_ban_wipes_and_lasts() {
 }
 
 #[tokio::test]
-async fn drain_ends_with_its_stream() {
+async fn a_drain_holds_until_the_control_plane_ends_it() {
     let mut plane = ControlPlane::start().await;
     let edge = edge(&plane);
     let items = [settings()];
@@ -172,8 +172,24 @@ async fn drain_ends_with_its_stream() {
     let mut stream = plane.stream().await;
     assert_eq!(stream.hello().await.revision, 1);
     assert_eq!(*edge.holder.standing(), Standing::Draining("upgrade".into()));
+    // Still to drain: it says so before it confirms the state.
+    stream.send(Message::Drain(v1::Drain { reason: "longer upgrade".into() })).await;
     stream.send(beat(1, &items)).await;
-    eventually("the edge serves again", || *edge.holder.standing() == Standing::Follows).await;
+    stream.send(Message::ProbeRequest(v1::ProbeRequest { probe_id: "p".into(), database: "shop".into() })).await;
+    // The probe's answer shows that everything before it was read.
+    assert!(matches!(stream.next().await, FromEdge::ProbeResult(_)));
+    assert_eq!(*edge.holder.standing(), Standing::Draining("longer upgrade".into()));
+    stream.send(Message::Resume(v1::Resume {})).await;
+    eventually("the edge is ready again", || *edge.holder.standing() == Standing::Follows).await;
+
+    // Ended while the edge was away: nothing is said of it any more.
+    stream.send(Message::Drain(v1::Drain { reason: "once more".into() })).await;
+    eventually("the edge drains again", || *edge.holder.standing() == Standing::Draining("once more".into())).await;
+    drop(stream);
+    let mut stream = plane.stream().await;
+    stream.hello().await;
+    stream.send(beat(1, &items)).await;
+    eventually("the edge is ready again", || *edge.holder.standing() == Standing::Follows).await;
 }
 
 #[tokio::test]
@@ -214,7 +230,7 @@ async fn a_revoked_token_stays_dead_after_a_restore() {
 }
 
 #[tokio::test]
-async fn joining_again_opens_a_new_stream_and_use_is_reported() {
+async fn a_new_identity_opens_a_new_stream_and_use_is_reported() {
     let mut plane = ControlPlane::start().await;
     let edge = edge(&plane);
     let mut stream = plane.stream().await;

@@ -1,7 +1,10 @@
 //! A control plane in a folder: made by `init`, run in process, restartable on
 //! the same ports.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result};
 use nla_control_plane::{
@@ -9,6 +12,7 @@ use nla_control_plane::{
     config::Config,
     init::{InitOptions, init, write_operator_config},
 };
+use nla_domain::clock::{SystemClock, WallClock};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +24,7 @@ use crate::port::free_port;
 pub struct ControlPlane {
     config: Config,
     operator_dir: PathBuf,
+    clock: Arc<dyn WallClock>,
     running: Option<Running>,
 }
 
@@ -35,13 +40,21 @@ impl ControlPlane {
     /// # Errors
     /// When the folder holds one already, or it does not start.
     pub async fn start(folder: &Path) -> Result<Self> {
+        Self::start_with_clock(folder, Arc::new(SystemClock)).await
+    }
+
+    /// The same with another wall clock, for tests of what ends with time.
+    ///
+    /// # Errors
+    /// As [`ControlPlane::start`].
+    pub async fn start_with_clock(folder: &Path, clock: Arc<dyn WallClock>) -> Result<Self> {
         let mut options = InitOptions::new(folder.join("control-plane"));
         options.operator_dir = Some(folder.join("operator"));
         let report = init(options).await.context("cannot initialise the control plane")?;
         let mut config = report.config;
         config.listen.set_port(free_port()?);
         config.enrolment_listen.set_port(free_port()?);
-        let mut control_plane = Self { config, operator_dir: report.operator_dir, running: None };
+        let mut control_plane = Self { config, operator_dir: report.operator_dir, clock, running: None };
         control_plane.resume().await?;
         write_operator_config(&control_plane.operator_dir, &control_plane.url())?;
         Ok(control_plane)
@@ -52,9 +65,10 @@ impl ControlPlane {
     /// # Errors
     /// When it does not start.
     pub async fn resume(&mut self) -> Result<()> {
-        let config = &self.config;
-        let app =
-            on_its_port(|| Box::pin(app::build(config.clone()))).await.context("cannot start the control plane")?;
+        let (config, clock) = (&self.config, &self.clock);
+        let app = on_its_port(|| Box::pin(app::build_with_clock(config.clone(), Arc::clone(clock))))
+            .await
+            .context("cannot start the control plane")?;
         self.config.listen = app.listen_address();
         self.config.enrolment_listen = app.enrolment_address();
         let stop = CancellationToken::new();

@@ -21,7 +21,7 @@ async fn listed(sandbox: &Sandbox) -> Vec<String> {
     names
 }
 
-async fn ready(client: &McpClient, edge: &Edge) -> Answer {
+pub(crate) async fn ready(client: &McpClient, edge: &Edge) -> Answer {
     let request = axum::http::Request::get(format!("https://{}/readyz", edge.address()));
     client.send(request.body(Default::default()).unwrap()).await.unwrap()
 }

@@ -7,7 +7,9 @@
 mod answers;
 mod calls;
 mod caps;
+mod drain;
 mod edges;
+mod identities;
 mod refused;
 mod restarts;
 mod revocation;

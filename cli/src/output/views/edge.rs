@@ -24,6 +24,8 @@ pub(crate) struct Edge {
     address: Option<String>,
     certificate_expires_at: When,
     revoked_at: When,
+    draining_since: When,
+    draining_reason: Option<String>,
     calls_total: Option<u64>,
     calls_running: Option<u32>,
     audit_queue_length: Option<u64>,
@@ -44,6 +46,7 @@ impl Edge {
     pub(crate) fn from_wire(edge: v1::EdgeView) -> Self {
         let status = match () {
             () if edge.revoked_at.is_some() => "revoked",
+            () if edge.connected && edge.draining_since.is_some() => "draining",
             () if edge.connected => "connected",
             () => "away",
         };
@@ -63,12 +66,23 @@ impl Edge {
             address: wire::text(edge.address),
             certificate_expires_at: When::from_wire(edge.certificate_expires_at.as_ref()),
             revoked_at: When::from_wire(edge.revoked_at.as_ref()),
+            draining_since: When::from_wire(edge.draining_since.as_ref()),
+            draining_reason: edge.draining_since.map(|_| edge.draining_reason),
             calls_total: edge.usage.as_ref().map(|usage| usage.calls_total),
             calls_running: edge.usage.as_ref().map(|usage| usage.calls_running),
             audit_queue_length: edge.usage.as_ref().map(|usage| usage.audit_queue_length),
             refused_items: refused.collect(),
             meta: Meta::from_wire(edge.meta),
         }
+    }
+}
+
+impl Edge {
+    /// The reason of a drain as the end of a sentence; `None` when the edge
+    /// does not drain.
+    fn drain(&self) -> Option<String> {
+        let reason = self.draining_reason.as_deref()?;
+        Some(if reason.is_empty() { String::new() } else { format!(": {reason}") })
     }
 }
 
@@ -90,6 +104,9 @@ impl Listed for Edge {
                 or_dash(edge.mcp_url.as_deref().unwrap_or_default()),
             ])
         });
+        let table = items.iter().filter_map(|edge| Some((edge, edge.drain()?))).fold(table, |table, (edge, drain)| {
+            table.line(format_args!("{} drains until `nlactl edge resume {}`{drain}", edge.id, edge.id))
+        });
         items.iter().flat_map(|edge| edge.refused_items.iter().map(move |item| (edge, item))).fold(
             table,
             |table, (edge, item)| {
@@ -110,6 +127,10 @@ impl Show for Edge {
             .optional("Version", self.version.as_deref().unwrap_or_default())
             .optional("MCP URL", self.mcp_url.as_deref().unwrap_or_default())
             .field("Certificate", self.certificate_expires_at.full("-"));
+        let table = match &self.draining_reason {
+            None => table,
+            Some(reason) => table.field("Draining", self.draining_since.full("-")).optional("Reason", reason),
+        };
         self.meta.rows(table)
     }
 
@@ -155,6 +176,11 @@ impl Show for JoinToken {
 mod tests {
     use super::*;
 
+    fn draining(connected: bool) -> v1::EdgeView {
+        let draining_since = Some(prost_types::Timestamp::default());
+        v1::EdgeView { draining_since, draining_reason: "odd\u{1b}".into(), ..edge(connected, false) }
+    }
+
     fn edge(connected: bool, revoked: bool) -> v1::EdgeView {
         v1::EdgeView {
             id: "edge-1".into(),
@@ -167,10 +193,26 @@ mod tests {
 
     #[test]
     fn status() {
-        let cases = [(edge(true, false), "connected"), (edge(false, false), "away"), (edge(true, true), "revoked")];
+        let cases = [
+            (edge(true, false), "connected"),
+            (edge(false, false), "away"),
+            (edge(true, true), "revoked"),
+            (draining(true), "draining"),
+            (draining(false), "away"),
+        ];
         for (view, expected) in cases {
             assert_eq!(Edge::from_wire(view).status, expected);
         }
+    }
+
+    #[test]
+    fn a_drain_is_named_under_the_list_also_of_an_edge_that_is_away() {
+        for connected in [true, false] {
+            let text = Edge::list(&[Edge::from_wire(draining(connected))]).render(80, false);
+            assert!(text.ends_with("edge-1 drains until `nlactl edge resume edge-1`: odd\\u{1b}\n"), "{text}");
+        }
+        let text = Edge::list(&[Edge::from_wire(edge(true, false))]).render(80, false);
+        assert!(!text.contains("drain"), "{text}");
     }
 
     #[test]

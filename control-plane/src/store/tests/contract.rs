@@ -45,7 +45,13 @@ fn one_of_each() -> Vec<Record> {
         database.into(),
         credential.into(),
         role("reader", "reads").into(),
-        EdgeRecord { id: edge, certificate: certificate.clone(), revoked: revoked.clone() }.into(),
+        EdgeRecord {
+            id: edge,
+            certificate: certificate.clone(),
+            revoked: revoked.clone(),
+            draining: Some(Draining { since: at, reason: "upgrade".into() }),
+        }
+        .into(),
         OperatorRecord { name, level: Level::Auditor, next: Some(certificate.clone()), certificate, revoked }.into(),
         JoinRecord { verifier: joining.verifier(), edge: "e1".parse().unwrap(), expires_at: at, spent_at: Some(at) }
             .into(),

@@ -2,27 +2,32 @@
 //! that makes a token and is kept nowhere but, encrypted, with the answer to
 //! its idempotency key.
 
+mod grants;
+mod revoke;
+mod rotate;
+
 use std::{sync::Arc, time::Duration};
 
 use nla_domain::{
     error::ErrorKind,
-    id::{DatabaseName, Revision, RoleName, TokenId},
-    token::{DEFAULT_LIFETIME, Staleness, Token, TokenLimits, TokenText},
+    id::{Revision, TokenId},
+    token::{DEFAULT_LIFETIME, Token, TokenText},
 };
 use nla_proto::{
-    convert::{self, ConvertError, LimitsOrDefault},
+    convert::{self, ConvertError},
     failure::Failure,
     v1,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
+use self::{grants::Grants, revoke::revoke, rotate::rotate};
 use super::{
     Context,
     change::{Change, Recorder, parse, text},
     view,
 };
-use crate::store::{Draft, Meta, Revocation, State, Stored, TokenRecord};
+use crate::store::{Draft, Meta, State, Stored, TokenRecord};
 
 /// A token that outlives a year is forgotten before it ends.
 const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -33,24 +38,10 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Tokens in one list; it has no pages.
 const MAX_LISTED: usize = 10_000;
-/// Names in one token.
-const MAX_NAMES: usize = 100;
 
 /// The service.
 #[derive(Debug)]
 pub(super) struct Tokens(pub(super) Arc<Context>);
-
-/// What a new token may do, read from a request.
-struct Grants {
-    owner: String,
-    purpose: String,
-    roles: Vec<RoleName>,
-    databases: Vec<DatabaseName>,
-    lifetime: Duration,
-    allowed_cidrs: Vec<ipnet::IpNet>,
-    staleness: Staleness,
-    limits: TokenLimits,
-}
 
 #[tonic::async_trait]
 impl v1::tokens_server::Tokens for Tokens {
@@ -59,9 +50,9 @@ impl v1::tokens_server::Tokens for Tokens {
         request: Request<v1::CreateTokenRequest>,
     ) -> Result<Response<v1::CreateTokenResponse>, Status> {
         let (change, request) = Change::of(request, "/nla.v1.Tokens/Create", |r| &r.idempotency_key)?;
-        let grants = grants(request)?;
+        let grants = Grants::read(request)?;
         let answer = change.commit(&self.0.store, move |draft, recorder| {
-            check_references(draft.state(), &grants.roles, &grants.databases)?;
+            grants.check(draft.state())?;
             let text = generate()?;
             let record = TokenRecord {
                 token: Token {
@@ -152,45 +143,6 @@ impl v1::tokens_server::Tokens for Tokens {
     }
 }
 
-fn grants(request: v1::CreateTokenRequest) -> Result<Grants, Failure> {
-    text("owner", &request.owner, 1, 200)?;
-    text("purpose", &request.purpose, 1, 200)?;
-    if request.roles.is_empty() {
-        return Err(Failure::invalid("roles", "name at least one role: without one a token can do nothing"));
-    }
-    Ok(Grants {
-        owner: request.owner,
-        purpose: request.purpose,
-        roles: all("roles", &request.roles)?,
-        databases: all("databases", &request.databases)?,
-        lifetime: lifetime(request.lifetime.as_ref())?,
-        allowed_cidrs: all("allowed_cidrs", &request.allowed_cidrs)?,
-        staleness: match v1::Staleness::try_from(request.staleness) {
-            Ok(v1::Staleness::Unspecified) => Staleness::default(),
-            _ => convert::from_staleness("staleness", request.staleness)?,
-        },
-        limits: LimitsOrDefault::try_from(request.limits)?.0,
-    })
-}
-
-/// Parses a list without repetitions.
-fn all<T>(field: &str, texts: &[String]) -> Result<Vec<T>, Failure>
-where
-    T: std::str::FromStr<Err: std::fmt::Display> + PartialEq,
-{
-    if texts.len() > MAX_NAMES {
-        return Err(Failure::invalid(field, format!("{field} may have at most {MAX_NAMES} entries")));
-    }
-    let mut found = Vec::with_capacity(texts.len());
-    for (at, text) in texts.iter().enumerate() {
-        let value = parse(&format!("{field}[{at}]"), text)?;
-        if !found.contains(&value) {
-            found.push(value);
-        }
-    }
-    Ok(found)
-}
-
 fn lifetime(asked: Option<&prost_types::Duration>) -> Result<Duration, Failure> {
     bounded("lifetime", asked, DEFAULT_LIFETIME, Duration::from_secs(1), MAX_LIFETIME)
 }
@@ -218,25 +170,6 @@ fn generate() -> Result<TokenText, Failure> {
     TokenText::generate().map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))
 }
 
-fn check_references(state: &State, roles: &[RoleName], databases: &[DatabaseName]) -> Result<(), Failure> {
-    for role in roles {
-        if !state.roles.contains_key(role) {
-            return Err(Failure::not_found("role", role.as_str()).with_field("roles"));
-        }
-    }
-    for database in databases {
-        if !state.databases.contains_key(database) {
-            return Err(Failure::not_found("database", database.as_str()).with_field("databases"));
-        }
-        let opened = |role: &RoleName| state.roles.get(role).is_some_and(|role| role.value.opens(database));
-        if !roles.iter().any(opened) {
-            let message = format!("none of the token's roles opens the database {database}");
-            return Err(Failure::invalid("databases", message));
-        }
-    }
-    Ok(())
-}
-
 fn find(state: &State, id: TokenId) -> Result<&Arc<Stored<TokenRecord>>, Failure> {
     state.tokens.get(&id).ok_or_else(|| Failure::not_found("token", id.as_str()).with_field("id"))
 }
@@ -251,66 +184,4 @@ fn put(
     let object = format!("token/{}", record.token.id);
     recorder.record_why(draft, object, before.map(view::token_json), Some(view::token_json(record)), reason);
     draft.put(record.clone())
-}
-
-fn revoke(
-    draft: &mut Draft<'_>,
-    recorder: &Recorder,
-    id: TokenId,
-    reason: String,
-) -> Result<v1::RevokeTokenResponse, Failure> {
-    let stored = Arc::clone(find(draft.state(), id)?);
-    let mut record = stored.value.clone();
-    if record.revoked.is_some() {
-        // Revoking twice is what a person in a hurry does: the answer is the same.
-        let token = Some(view::token(&record, &stored.meta));
-        return Ok(v1::RevokeTokenResponse { token, revision: stored.meta.revision.0, edges: vec![] });
-    }
-    record.revoked = Some(Revocation { at: draft.now(), by: draft.actor().to_owned(), reason: reason.clone() });
-    let meta = put(draft, recorder, &record, Some(&stored.value), &reason);
-    Ok(v1::RevokeTokenResponse { token: Some(view::token(&record, &meta)), revision: meta.revision.0, edges: vec![] })
-}
-
-fn rotate(
-    draft: &mut Draft<'_>,
-    recorder: &Recorder,
-    id: TokenId,
-    overlap: Duration,
-    lifetime: Duration,
-    expected_revision: u64,
-) -> Result<v1::RotateTokenResponse, Failure> {
-    let stored = Arc::clone(find(draft.state(), id)?);
-    draft.expect_revision(&crate::store::RecordKey::Token(id), expected_revision)?;
-    let now = draft.now();
-    if !view::is_live(&stored.value, now) {
-        let message = "the token has ended, so that there is nothing to hand over: create a new one";
-        return Err(Failure::new(ErrorKind::FailedPrecondition, message).with_field("id"));
-    }
-    if let Some(successor) = stored.value.successor {
-        let message = format!("the token was rotated before: rotate its successor {successor}");
-        return Err(Failure::new(ErrorKind::FailedPrecondition, message).with_field("id"));
-    }
-    let text = generate()?;
-    let mut next = stored.value.clone();
-    next.token.id = text.id();
-    next.token.verifier = text.verifier(&draft.state().settings.value.pepper);
-    next.token.expires_at = Some(now.plus(lifetime));
-    next.predecessor = Some(id);
-    let mut old = stored.value.clone();
-    old.successor = Some(text.id());
-    if overlap.is_zero() {
-        // Revoked rather than expired: a tombstone holds whatever a clock says.
-        let by = draft.actor().to_owned();
-        old.revoked = Some(Revocation { at: now, by, reason: "rotated without overlap".to_owned() });
-    } else {
-        let end = now.plus(overlap);
-        old.token.expires_at = Some(old.token.expires_at.map_or(end, |earlier| earlier.min(end)));
-    }
-    let old_meta = put(draft, recorder, &old, Some(&stored.value), "");
-    let meta = put(draft, recorder, &next, None, "");
-    Ok(v1::RotateTokenResponse {
-        token: Some(view::token(&next, &meta)),
-        token_text: text.expose().to_owned(),
-        predecessor: Some(view::token(&old, &old_meta)),
-    })
 }

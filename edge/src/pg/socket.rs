@@ -20,6 +20,9 @@ use super::connect_error::{ConnectCause, ConnectError, ConnectStage};
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
+/// The same for a peer that dies with something on its way to it: nothing but
+/// this bounds how long the system sends it again (tcp(7), TCP_USER_TIMEOUT).
+const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 
 /// TCP or Unix, with or without TLS.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -102,7 +105,10 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive =
         TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -59,6 +59,8 @@ pub const RULES: &[(&str, Rule)] = &[
     ("/nla.v1.Edges/Revoke", ADMINISTER),
     ("/nla.v1.Edges/Drain", ADMINISTER),
     ("/nla.v1.Edges/Resume", ADMINISTER),
+    ("/nla.v1.Edges/Quarantine", ADMINISTER),
+    ("/nla.v1.Edges/Release", ADMINISTER),
     ("/nla.v1.Operators/Create", ADMINISTER),
     ("/nla.v1.Operators/List", AUDIT),
     ("/nla.v1.Operators/Revoke", ADMINISTER),

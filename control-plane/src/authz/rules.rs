@@ -55,6 +55,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("/nla.v1.Roles/Get", READ),
     ("/nla.v1.Roles/Delete", ADMINISTER),
     ("/nla.v1.Edges/List", READ),
+    ("/nla.v1.Edges/Get", READ),
     ("/nla.v1.Edges/CreateJoinToken", ADMINISTER),
     ("/nla.v1.Edges/Revoke", ADMINISTER),
     ("/nla.v1.Edges/Drain", ADMINISTER),

@@ -41,6 +41,14 @@ impl v1::edges_server::Edges for Edges {
         Ok(Response::new(v1::ListEdgesResponse { edges }))
     }
 
+    async fn get(&self, request: Request<v1::GetEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
+        let id: EdgeId = parse("id", &request.get_ref().id)?;
+        let state = self.0.store.state();
+        let missing = || Failure::not_found("edge", id.as_str()).with_field("id");
+        let stored = state.edges.get(&id).ok_or_else(missing)?;
+        Ok(Response::new(self.with_connection(view::edge(stored))))
+    }
+
     async fn create_join_token(
         &self,
         request: Request<v1::CreateJoinTokenRequest>,

@@ -36,7 +36,7 @@ fn ordered(reason: &str) -> ToEdge {
 
 /// Settings without a secret, these tombstones, and nothing else.
 fn holds_only(held: &Held, tombstones: &[&str]) {
-    let expected: Vec<String> = tombstones.iter().map(|id| format!("tombstone/{id}")).collect();
+    let expected: Vec<String> = tombstones.iter().map(|id| format!("Tombstone/{id}")).collect();
     let (settings, rest): (Vec<_>, Vec<_>) = held.items.iter().partition(|(key, _)| key.kind == ItemKind::Settings);
     assert_eq!(rest.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>(), expected);
     let settings = v1::Settings::decode(settings[0].1.as_slice()).unwrap();
@@ -104,8 +104,8 @@ async fn an_edge_in_quarantine_gets_tombstones_only_until_it_is_released() {
             while follower.held.ids().len() < whole.len() {
                 follower.advance().await.unwrap();
             }
-            assert!(follower.held.ids().contains(&format!("token/{kept}")), "{:?}", follower.held.ids());
-            assert!(follower.held.ids().contains(&"credential/shop".to_owned()));
+            assert!(follower.held.ids().contains(&format!("Token/{kept}")), "{:?}", follower.held.ids());
+            assert!(follower.held.ids().contains(&"Credential/shop".to_owned()));
             assert_eq!(told(&mut follower).await, ToEdge::Release(v1::Release {}));
             revoke(&plane, &kept).await;
             follower.advance().await.expect("steps again");

@@ -230,7 +230,9 @@ async fn what_an_edge_says_of_itself_is_listed() {
     let edge = plane.edge("e1").await;
     let mut follower = Follower::connect(plane.channel(&edge), Held::default()).await.unwrap();
     follower.reach(plane.revision().await).await;
-    let usage = v1::Usage { calls_total: 7, calls_running: 1, audit_queue_length: 2, ..Default::default() };
+    let end = prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 };
+    let usage =
+        v1::Usage { calls_total: 7, calls_running: 1, audit_queue_length: 2, web_certificate_expires_at: Some(end) };
     let nack =
         v1::Nack { revision: 1, kind: v1::ItemKind::Role.into(), id: "reader".to_owned(), reason: "no".to_owned() };
     follower.send(FromEdge::Nack(nack.clone())).await;

@@ -10,6 +10,7 @@ mod caps;
 mod drain;
 mod edges;
 mod identities;
+mod quarantine;
 mod refused;
 mod restarts;
 mod revocation;

@@ -28,6 +28,7 @@ use super::{
     Published, Publisher, Registry,
     registry::{Connected, Membership},
 };
+use crate::uses::Uses;
 
 /// Bookmark and sign of life; an edge's staleness bounds are multiples of it.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -50,6 +51,8 @@ pub(crate) struct SyncContext {
     pub(crate) snapshots: Semaphore,
     pub(crate) shutdown: CancellationToken,
     pub(crate) clock: Arc<dyn WallClock>,
+    /// When tokens were last used, as edges report it.
+    pub(crate) uses: Arc<Uses>,
 }
 
 /// One stream.
@@ -271,7 +274,8 @@ impl Following<'_> {
                 self.member.refuse(nack);
                 Ok(())
             }
-            Some(FromEdge::Usage(usage)) => {
+            Some(FromEdge::Usage(mut usage)) => {
+                self.session.context.uses.report(&self.member.id, std::mem::take(&mut usage.token_uses));
                 self.member.use_report(usage);
                 Ok(())
             }

@@ -229,11 +229,11 @@ async fn what_an_edge_says_of_itself_is_listed() {
     let edge = plane.edge("e1").await;
     let mut follower = Follower::connect(plane.channel(&edge), Held::default()).await.unwrap();
     follower.reach(plane.revision().await).await;
-    let usage = v1::Usage { calls_total: 7, calls_running: 1, audit_queue_length: 2 };
+    let usage = v1::Usage { calls_total: 7, calls_running: 1, audit_queue_length: 2, ..Default::default() };
     let nack =
         v1::Nack { revision: 1, kind: v1::ItemKind::Role.into(), id: "reader".to_owned(), reason: "no".to_owned() };
     follower.send(FromEdge::Nack(nack.clone())).await;
-    follower.send(FromEdge::Usage(usage)).await;
+    follower.send(FromEdge::Usage(usage.clone())).await;
     let mut edges = EdgesClient::new(plane.admin_channel());
     let listed = tokio::time::timeout(DEADLINE, async {
         loop {

@@ -209,12 +209,13 @@ impl App {
 }
 
 fn hooks(pipeline: &Arc<Pipeline>) -> Hooks {
-    let (probing, counting) = (Arc::clone(pipeline), Arc::clone(pipeline));
+    let (probing, counting, telling) = (Arc::clone(pipeline), Arc::clone(pipeline), Arc::clone(pipeline));
     Hooks {
         probe: Arc::new(move |database| {
             let pipeline = Arc::clone(&probing);
             Box::pin(async move { pipeline.probe(&database).await })
         }),
         usage: Arc::new(move || counting.usage()),
+        token_uses: Arc::new(move |most| telling.token_uses(most)),
     }
 }

@@ -41,6 +41,7 @@ fn edge(plane: &ControlPlane) -> Edge {
                 Box::pin(async move { v1::ProbeResult { ok: true, stage: database.to_string(), ..Default::default() } })
             }),
             usage: Arc::new(|| (7, 2)),
+            token_uses: Arc::new(|_| vec![]),
         },
         introduction: Introduction { boot_id: "boot".into(), mcp_url: "https://edge/mcp".into() },
         wall,

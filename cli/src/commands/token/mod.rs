@@ -69,7 +69,11 @@ impl TokenCommand {
         match self {
             Self::Create(create) => create.run(&Session::open(globals)?, output).await,
             Self::List { owner, all } => {
-                let request = v1::ListTokensRequest { owner: owner.clone().unwrap_or_default(), include_ended: *all };
+                let request = v1::ListTokensRequest {
+                    owner: owner.clone().unwrap_or_default(),
+                    include_ended: *all,
+                    ..Default::default()
+                };
                 let session = Session::open(globals)?;
                 let answer = session
                     .call("list the tokens", request, async |channel, request| {

@@ -100,6 +100,8 @@ pub(super) fn token() -> TokenRecord {
         revoked: None,
         predecessor: None,
         successor: None,
+        labels: Default::default(),
+        noticed: None,
     }
 }
 

@@ -1,0 +1,98 @@
+//! What is said of which token, and when.
+
+use nla_domain::{
+    id::Revision,
+    token::{Token, TokenText},
+};
+
+use super::*;
+use crate::store::{Meta, Revocation};
+
+const HOUR: u64 = 3600;
+
+fn at(hours: u64) -> Timestamp {
+    Timestamp::default().plus(Duration::from_secs(hours * HOUR))
+}
+
+/// A token that is made at hour 0 and lives for so many.
+fn token(hours: Option<u64>) -> Stored<TokenRecord> {
+    let text = TokenText::generate().unwrap();
+    let token = Token {
+        id: text.id(),
+        verifier: text.verifier(&nla_domain::secret::Key32::new([1; 32])),
+        owner: "ada".into(),
+        roles: vec![],
+        databases: vec![],
+        expires_at: hours.map(at),
+        allowed_cidrs: vec![],
+        staleness: Default::default(),
+        limits: Default::default(),
+    };
+    let value = TokenRecord {
+        token,
+        purpose: "test".into(),
+        revoked: None,
+        predecessor: None,
+        successor: None,
+        labels: Default::default(),
+        noticed: None,
+    };
+    let meta = Meta { revision: Revision(1), created_at: at(0), updated_at: at(0), created_by: "ada".into() };
+    Stored { value, meta }
+}
+
+#[test]
+fn notices_come_30_7_and_1_days_before_the_end() {
+    use Notice::{Ended, Within1Day, Within7Days, Within30Days};
+    // Life in days; hours after it was made; what is said then.
+    let cases = [
+        (90, 0, None),
+        (90, 60 * 24 - 1, None),
+        (90, 60 * 24, Some(Within30Days)),
+        (90, 83 * 24 - 1, Some(Within30Days)),
+        (90, 83 * 24, Some(Within7Days)),
+        (90, 89 * 24, Some(Within1Day)),
+        (90, 90 * 24 - 1, Some(Within1Day)),
+        (90, 90 * 24, Some(Ended)),
+        (90, 900 * 24, Some(Ended)),
+        // No notice that is longer than the life.
+        (30, 0, None),
+        (30, 23 * 24, Some(Within7Days)),
+        (7, 0, None),
+        (7, 6 * 24, Some(Within1Day)),
+        (1, 0, None),
+        (1, 23, None),
+        (1, 24, Some(Ended)),
+    ];
+    for (days, hour, expected) in cases {
+        assert_eq!(notice(&token(Some(days * 24)), at(hour)), expected, "{days} days, hour {hour}");
+    }
+    assert_eq!(notice(&token(None), at(1_000_000)), None);
+}
+
+#[test]
+fn nothing_is_said_twice_or_backwards() {
+    let mut token = token(Some(90 * 24));
+    for (said, hour, expected) in [
+        (Notice::Within30Days, 60 * 24, None),
+        (Notice::Within30Days, 83 * 24, Some(Notice::Within7Days)),
+        (Notice::Within7Days, 60 * 24, None),
+        (Notice::Within1Day, 90 * 24, Some(Notice::Ended)),
+        (Notice::Ended, 90 * 24, None),
+    ] {
+        token.value.noticed = Some(said);
+        assert_eq!(notice(&token, at(hour)), expected, "after {said:?} at hour {hour}");
+    }
+}
+
+#[test]
+fn a_successor_or_a_revocation_silences_the_notices() {
+    let mut rotated = token(Some(90 * 24));
+    rotated.value.successor = Some("abcDEF012345".parse().unwrap());
+    assert_eq!(notice(&rotated, at(89 * 24)), None);
+    assert_eq!(notice(&rotated, at(90 * 24)), Some(Notice::Ended));
+    let mut revoked = token(Some(90 * 24));
+    revoked.value.revoked = Some(Revocation { at: at(1), by: "ada".into(), reason: String::new() });
+    assert_eq!(notice(&revoked, at(89 * 24)), None);
+    assert_eq!(notice(&revoked, at(90 * 24)), None);
+}

@@ -30,10 +30,10 @@ const MAX_AT_ONCE: usize = 200;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// From the nearest to the furthest.
-const AHEAD: [(Notice, Duration, u32); 3] = [
-    (Notice::Within1Day, DAY, 1),
-    (Notice::Within7Days, Duration::from_secs(7 * DAY.as_secs()), 7),
-    (Notice::Within30Days, Duration::from_secs(30 * DAY.as_secs()), 30),
+const AHEAD: [(Notice, Duration, &str); 3] = [
+    (Notice::Within1Day, DAY, "a day"),
+    (Notice::Within7Days, Duration::from_secs(7 * DAY.as_secs()), "7 days"),
+    (Notice::Within30Days, Duration::from_secs(30 * DAY.as_secs()), "30 days"),
 ];
 
 /// The task.
@@ -106,16 +106,15 @@ fn record(draft: &mut Draft<'_>, token: TokenId) {
     let Some(stored) = draft.state().tokens.get(&token).cloned() else { return };
     let Some(notice) = notice(&stored, draft.now()) else { return };
     let end = stored.value.token.expires_at.map(|end| end.to_string()).unwrap_or_default();
-    let (action, days, reason) = match AHEAD.iter().find(|(known, ..)| *known == notice) {
-        Some((_, _, days)) => ("token.expiring", Some(days), format!("it ends within {days} days, at {end}")),
-        None => ("token.expired", None, format!("it has ended at {end}")),
+    let (action, reason) = match AHEAD.iter().find(|(known, ..)| *known == notice) {
+        Some((_, _, span)) => ("token.expiring", format!("it ends within {span}, at {end}")),
+        None => ("token.expired", format!("it has ended at {end}")),
     };
     let facts = json!({
         "owner": stored.value.token.owner,
         "purpose": stored.value.purpose,
         "labels": stored.value.labels.as_map(),
         "expires_at": end,
-        "within_days": days,
         "successor": stored.value.successor.map(|id| id.to_string()),
     });
     draft.event(v1::AdminEvent {

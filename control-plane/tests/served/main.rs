@@ -14,3 +14,6 @@ mod plane;
 mod program;
 mod renewal;
 mod stream;
+mod tokens_life;
+mod tokens_notices;
+mod tokens_uses;

@@ -20,6 +20,7 @@ mod crash;
 mod damage;
 mod failing;
 mod once;
+mod token_uses;
 
 pub(super) struct Bench {
     pub(super) folder: TempDir,

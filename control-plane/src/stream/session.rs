@@ -13,6 +13,7 @@ use nla_domain::{
     snapshot::Digest,
 };
 use nla_proto::{
+    convert,
     failure::Failure,
     v1::{self, control_message::Message as ToEdge, edge_message::Message as FromEdge},
 };
@@ -259,7 +260,8 @@ impl Following<'_> {
         self.session.check_standing()?;
         match &self.held {
             Some(held) => {
-                let heartbeat = held.heartbeat();
+                let at = Some(convert::timestamp(self.session.context.clock.now()));
+                let heartbeat = v1::Heartbeat { at, ..held.heartbeat() };
                 self.send_message(ToEdge::Heartbeat(heartbeat)).await
             }
             None => Ok(()),

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use nla_proto::v1::{
-    self, control_message::Message as ToEdge, databases_client::DatabasesClient, edge_message::Message as FromEdge,
-    edges_client::EdgesClient, tokens_client::TokensClient,
+    self, audit_client::AuditClient, control_message::Message as ToEdge, databases_client::DatabasesClient,
+    edge_message::Message as FromEdge, edges_client::EdgesClient, tokens_client::TokensClient,
 };
 use tonic::Code;
 
@@ -277,6 +277,11 @@ async fn databases_are_tested_by_the_connected_edges() {
     let answer = asked.await.unwrap();
     assert_eq!(answer.edges.len(), 1);
     assert!(answer.edges[0].result.as_ref().unwrap().ok);
+    let newest = v1::ListAuditRequest { page_size: 1, ..Default::default() };
+    let events = AuditClient::new(plane.admin_channel()).list(newest).await.unwrap().into_inner().events;
+    let Some(v1::audit_event::Event::Admin(event)) = &events[0].event else { panic!("{events:?}") };
+    assert_eq!((event.action.as_str(), event.object.as_str()), ("/nla.v1.Databases/Test", "database/shop"));
+    assert_eq!(event.reason, "1 of 1 edges reached it");
     let mut databases = DatabasesClient::new(plane.admin_channel());
     let request = v1::TestDatabaseRequest { name: "shop".to_owned(), edge_id: "e9".to_owned() };
     assert_eq!(databases.test(request).await.unwrap_err().code(), Code::FailedPrecondition);

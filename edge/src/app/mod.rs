@@ -19,7 +19,7 @@ use uuid::Uuid;
 pub use crate::config::Config;
 use crate::{
     audit::{AuditQueue, Delivery},
-    clock::BootClock,
+    clock::{BootClock, FleetClock},
     config::Transport,
     identity::{Identity, IdentityError, Renewal, Storage},
     listener::{
@@ -69,6 +69,7 @@ pub struct App {
     audit: AuditQueue,
     readiness: Readiness,
     wall: Arc<dyn WallClock>,
+    fleet: FleetClock,
     boot_id: String,
 }
 
@@ -85,15 +86,16 @@ pub async fn build(config: Config) -> Result<App, AppError> {
     let listener =
         Listener::bind(config.listen, &config.transport, config.limits, config.trusted_proxies.clone()).await?;
     let wall: Arc<dyn WallClock> = Arc::new(SystemClock);
+    let fleet = FleetClock::new(Arc::clone(&wall), Arc::new(BootClock));
     let boot_id = Uuid::new_v4().to_string();
     let holder = SnapshotHolder::new(Arc::new(BootClock));
     let audit = AuditQueue::new(boot_id.clone(), config.audit, Arc::clone(&wall));
-    let readiness = Readiness::new(holder.clone(), audit.clone());
+    let readiness = Readiness::new(holder.clone(), audit.clone(), fleet.clone());
     if let Some(certificate) = listener.certificate() {
         readiness.with_certificate(certificate, Arc::clone(&wall));
     }
     let limiter = AddressLimiter::new(&config.limits);
-    Ok(App { config, listener, limiter, holder, audit, readiness, wall, boot_id })
+    Ok(App { config, listener, limiter, holder, audit, readiness, wall, fleet, boot_id })
 }
 
 impl App {
@@ -142,7 +144,7 @@ impl App {
         let identity = obtained?;
         self.readiness.enrolled();
 
-        let settings = PipelineConfig::new(identity.enrolled().edge_id().clone(), Arc::clone(&self.wall));
+        let settings = PipelineConfig::new(identity.enrolled().edge_id().clone(), Arc::new(self.fleet.clone()));
         let pipeline = Pipeline::new(self.holder.clone(), self.audit.clone(), settings)?;
         let reporting = Arc::downgrade(&pipeline);
         self.readiness.with_databases(Box::new(move || {
@@ -170,7 +172,7 @@ impl App {
                 audit: self.audit.clone(),
                 hooks: hooks(&pipeline),
                 introduction: Introduction { boot_id: self.boot_id, mcp_url },
-                wall: self.wall,
+                wall: self.fleet,
             }
             .run(),
         );

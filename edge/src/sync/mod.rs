@@ -12,13 +12,13 @@ mod tombstones;
 use std::{convert::Infallible, fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use nla_domain::{clock::WallClock, id::DatabaseName};
+use nla_domain::id::DatabaseName;
 use nla_proto::{failure::Failure, tls::client::ClientTls, v1};
 use tokio::sync::watch;
 
 pub use self::state::StateError;
 use self::{session::Session, state::State};
-use crate::{audit::AuditQueue, pipeline::TokenUse, retry::Backoff, snapshot::SnapshotHolder};
+use crate::{audit::AuditQueue, clock::FleetClock, pipeline::TokenUse, retry::Backoff, snapshot::SnapshotHolder};
 
 /// Tries a database with the credential that the edge holds.
 pub type Probe = Arc<dyn Fn(DatabaseName) -> BoxFuture<'static, v1::ProbeResult> + Send + Sync>;
@@ -111,14 +111,14 @@ pub struct SyncClient {
     pub hooks: Hooks,
     /// How the edge introduces itself.
     pub introduction: Introduction,
-    /// Ages tombstones.
-    pub wall: Arc<dyn WallClock>,
+    /// Ages tombstones, and is set by heartbeats.
+    pub wall: FleetClock,
 }
 
 impl SyncClient {
     /// Runs until it is dropped.
     pub async fn run(mut self) -> Infallible {
-        let mut state = State::new(Arc::clone(&self.wall));
+        let mut state = State::new(Arc::new(self.wall.clone()));
         let mut backoff = Backoff::default();
         let mut ask_for_all = false;
         loop {

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use nla_domain::id::DatabaseName;
 use nla_proto::{
-    convert::{item_kind, timestamp},
+    convert::{from_timestamp, item_kind, timestamp},
     failure::Failure,
     tls::client,
     v1::{self, ControlMessage, EdgeMessage, control_message, edge_message, edge_sync_client::EdgeSyncClient},
@@ -21,7 +21,7 @@ use tonic::Streaming;
 
 use super::{
     SyncClient, SyncError,
-    state::{Applied, Arriving, State},
+    state::{Applied, Arriving, State, StateError},
 };
 use crate::pipeline::TokenUse;
 
@@ -196,6 +196,10 @@ impl<'a> Session<'a> {
         if !self.state.confirms(beat.revision, &beat.digest) {
             return Err(SyncError::Diverged { theirs: beat.revision, ours });
         }
+        if let Some(at) = &beat.at {
+            let at = from_timestamp("at", at).map_err(|_| StateError::Malformed("time"))?;
+            self.client.wall.heard(at);
+        }
         self.client.holder.heard();
         self.now_confirmed();
         Ok(())
@@ -216,11 +220,12 @@ impl<'a> Session<'a> {
     fn report_usage(&self, out: &mpsc::Sender<EdgeMessage>) {
         let (calls_total, calls_running) = (self.client.hooks.usage)();
         let audit_queue_length = self.client.audit.waiting();
+        let clock_lead_ms = self.client.wall.lead_millis();
         // A full channel loses one report of many; uses of tokens wait for the
         // next one.
         let Ok(place) = out.try_reserve() else { return };
         let token_uses = (self.client.hooks.token_uses)(MAX_TOKEN_USES).into_iter().map(token_use).collect();
-        let usage = v1::Usage { calls_total, calls_running, audit_queue_length, token_uses };
+        let usage = v1::Usage { calls_total, calls_running, audit_queue_length, token_uses, clock_lead_ms };
         place.send(EdgeMessage { message: Some(edge_message::Message::Usage(usage)) });
     }
 

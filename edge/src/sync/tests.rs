@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::{
     audit::QueueLimits,
-    clock::TokioClock,
+    clock::{FleetClock, TokioClock},
     fixture::{ControlPlane, SOON, database, digest_of, eventually, settings, snapshot_messages, token, tombstone},
     snapshot::Standing,
 };
@@ -44,7 +44,7 @@ fn edge(plane: &ControlPlane) -> Edge {
             token_uses: Arc::new(|_| vec![]),
         },
         introduction: Introduction { boot_id: "boot".into(), mcp_url: "https://edge/mcp".into() },
-        wall,
+        wall: FleetClock::new(wall, Arc::new(TokioClock::start())),
     };
     Edge { holder, joins, task: tokio::spawn(client.run()) }
 }
@@ -54,7 +54,7 @@ fn revision(edge: &Edge) -> Option<u64> {
 }
 
 fn beat(revision: u64, items: &[v1::Item]) -> Message {
-    Message::Heartbeat(v1::Heartbeat { revision, digest: digest_of(items) })
+    Message::Heartbeat(v1::Heartbeat { revision, digest: digest_of(items), ..Default::default() })
 }
 
 #[tokio::test]

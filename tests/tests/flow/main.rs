@@ -7,6 +7,7 @@
 mod answers;
 mod calls;
 mod caps;
+mod clocks;
 mod drain;
 mod edges;
 mod identities;

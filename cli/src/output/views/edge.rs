@@ -1,6 +1,6 @@
 //! Edges, as enrolled and as connected, and the join tokens that enrol them.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use nla_proto::v1;
 use serde::Serialize;
@@ -10,7 +10,10 @@ use super::{
     token::Delivery,
     wire::{self, Meta, When},
 };
-use crate::output::{Cell, Show, Table, Tone};
+use crate::output::{Cell, Show, Table, Tone, elapsed};
+
+/// Clocks that differ by more are worth an operator's time.
+const CLOCKS_APART: Duration = Duration::from_secs(5);
 
 /// An edge.
 #[derive(Debug, Serialize)]
@@ -29,6 +32,8 @@ pub(crate) struct Edge {
     calls_total: Option<u64>,
     calls_running: Option<u32>,
     audit_queue_length: Option<u64>,
+    /// Of the control plane's clock; negative when the edge's is behind.
+    clock_lead_ms: Option<i64>,
     refused_items: Vec<RefusedItem>,
     #[serde(flatten)]
     meta: Meta,
@@ -71,6 +76,7 @@ impl Edge {
             calls_total: edge.usage.as_ref().map(|usage| usage.calls_total),
             calls_running: edge.usage.as_ref().map(|usage| usage.calls_running),
             audit_queue_length: edge.usage.as_ref().map(|usage| usage.audit_queue_length),
+            clock_lead_ms: edge.usage.as_ref().and_then(|usage| usage.clock_lead_ms),
             refused_items: refused.collect(),
             meta: Meta::from_wire(edge.meta),
         }
@@ -83,6 +89,14 @@ impl Edge {
     fn drain(&self) -> Option<String> {
         let reason = self.draining_reason.as_deref()?;
         Some(if reason.is_empty() { String::new() } else { format!(": {reason}") })
+    }
+
+    /// A clock that is off, as the end of a sentence; `None` while it is not.
+    fn clock(&self) -> Option<String> {
+        let lead = self.clock_lead_ms?;
+        let apart = Duration::from_millis(lead.unsigned_abs());
+        let side = if lead < 0 { "behind" } else { "ahead of" };
+        (apart > CLOCKS_APART).then(|| format!("{} {side} the control plane's", elapsed(apart)))
     }
 }
 
@@ -103,6 +117,9 @@ impl Listed for Edge {
                 edge.certificate_expires_at.relative(),
                 or_dash(edge.mcp_url.as_deref().unwrap_or_default()),
             ])
+        });
+        let table = items.iter().filter_map(|edge| Some((edge, edge.clock()?))).fold(table, |table, (edge, clock)| {
+            table.line(format_args!("{}: its clock is {clock}; set both by NTP", edge.id))
         });
         let table = items.iter().filter_map(|edge| Some((edge, edge.drain()?))).fold(table, |table, (edge, drain)| {
             table.line(format_args!("{} drains until `nlactl edge resume {}`{drain}", edge.id, edge.id))
@@ -175,6 +192,22 @@ impl Show for JoinToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_is_said() {
+        for (lead, said) in [
+            (None, None),
+            (Some(4_900), None),
+            (Some(-600_000), Some("10m behind the control plane's")),
+            (Some(61_000), Some("61s ahead of the control plane's")),
+        ] {
+            let usage = Some(v1::Usage { clock_lead_ms: lead, ..Default::default() });
+            let edge = Edge::from_wire(v1::EdgeView { usage, ..edge(true, false) });
+            assert_eq!(edge.clock().as_deref(), said);
+            let shown = Edge::list(&[edge]).render(80, false);
+            assert_eq!(shown.contains("set both by NTP"), said.is_some(), "{shown}");
+        }
+    }
 
     fn draining(connected: bool) -> v1::EdgeView {
         let draining_since = Some(prost_types::Timestamp::default());

@@ -17,3 +17,4 @@ mod revocation;
 mod role;
 mod schema;
 mod stale;
+mod tokens;

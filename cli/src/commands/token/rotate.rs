@@ -24,6 +24,9 @@ const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 3600);
 /// What the control plane waits by default for edges, for our own deadline.
 const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 
+/// What to do about an edge that has not confirmed the end of a token.
+pub(super) const SILENT_EDGE: &str = "such an edge refuses the old token once it hears of it or its contact to the control plane is too old: see `nlactl edge list`, or stop the edge";
+
 #[derive(Debug, Args)]
 pub(crate) struct Rotate {
     /// The token's id
@@ -134,8 +137,6 @@ impl Rotate {
             return Ok(());
         }
         let message = format!("the old token is revoked, but {} did not confirm in time", silent.join(", "));
-        Err(CliError::Incomplete { message, next: None }.with_next(
-            "such an edge refuses the old token once it hears of it or its contact to the control plane is too old: see `nlactl edge list`, or stop the edge",
-        ))
+        Err(CliError::Incomplete { message, next: None }.with_next(SILENT_EDGE))
     }
 }

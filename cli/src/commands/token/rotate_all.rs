@@ -17,7 +17,7 @@ use nla_proto::{
 
 use super::{
     list::list,
-    rotate::How,
+    rotate::{How, SILENT_EDGE},
     run_folder::{Run, RunFolder},
 };
 use crate::{
@@ -107,7 +107,15 @@ impl RotateAll<'_> {
         }
         show(output, folder.is_some(), &done)?;
         if done.failed.is_empty() {
-            return Ok(());
+            let unconfirmed = done.unconfirmed();
+            if unconfirmed.is_empty() {
+                return Ok(());
+            }
+            let message = format!(
+                "all are replaced, but {} did not confirm the end of old tokens in time",
+                unconfirmed.join(", ")
+            );
+            return Err(CliError::Incomplete { message, next: None }.with_next(SILENT_EDGE));
         }
         let ids: Vec<&str> = done.failed.iter().map(|failed| failed.id.as_str()).collect();
         let message = format!("{} of {count} tokens were not replaced: {}", ids.len(), ids.join(", "));
@@ -157,6 +165,7 @@ async fn replace(
     let new = answer.token.unwrap_or_default();
     let text = Secret::new(answer.token_text);
     let mut token = RotatedToken { id: new.id, predecessor: id.to_owned(), ..Default::default() };
+    token.unconfirmed = answer.edges.into_iter().filter(|edge| !edge.applied).map(|edge| edge.edge_id).collect();
     match folder {
         Some(folder) => {
             let path = folder.token_file(id);

@@ -72,7 +72,11 @@ impl Expiry {
             }
             let all = due.len() <= MAX_AT_ONCE;
             let some: Vec<TokenId> = due.into_iter().take(MAX_AT_ONCE).collect();
-            self.store.mutate(ACTOR, move |draft| Ok(some.into_iter().for_each(|token| record(draft, token)))).await?;
+            let say = move |draft: &mut Draft<'_>| {
+                some.into_iter().for_each(|token| record(draft, token));
+                Ok(())
+            };
+            self.store.mutate(ACTOR, say).await?;
             if all {
                 return Ok(());
             }

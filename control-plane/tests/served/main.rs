@@ -12,6 +12,7 @@ mod greedy;
 mod objects;
 mod plane;
 mod program;
+mod quarantine;
 mod renewal;
 mod stream;
 mod tokens_life;

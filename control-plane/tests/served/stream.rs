@@ -143,7 +143,8 @@ async fn a_banned_edge_is_told_and_does_not_come_back() {
     let mut enrolment = v1::enrolment_client::EnrolmentClient::new(channel);
     let error = enrolment.renew(v1::RenewRequest { csr_pem: key_and_csr().1 }).await.unwrap_err();
     assert_eq!(error.code(), Code::PermissionDenied);
-    let request = v1::CreateJoinTokenRequest { idempotency_key: once(), edge_id: "e1".to_owned(), lifetime: None };
+    let request =
+        v1::CreateJoinTokenRequest { idempotency_key: once(), edge_id: "e1".to_owned(), ..Default::default() };
     let error = edges.create_join_token(request).await.unwrap_err();
     assert_eq!(error.code(), Code::FailedPrecondition, "the name stays banned");
 }
@@ -229,7 +230,14 @@ async fn what_an_edge_says_of_itself_is_listed() {
     let edge = plane.edge("e1").await;
     let mut follower = Follower::connect(plane.channel(&edge), Held::default()).await.unwrap();
     follower.reach(plane.revision().await).await;
-    let usage = v1::Usage { calls_total: 7, calls_running: 1, audit_queue_length: 2, ..Default::default() };
+    let end = prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 };
+    let usage = v1::Usage {
+        calls_total: 7,
+        calls_running: 1,
+        audit_queue_length: 2,
+        web_certificate_expires_at: Some(end),
+        ..Default::default()
+    };
     let nack =
         v1::Nack { revision: 1, kind: v1::ItemKind::Role.into(), id: "reader".to_owned(), reason: "no".to_owned() };
     follower.send(FromEdge::Nack(nack.clone())).await;

@@ -25,6 +25,7 @@ use crate::{
     listener::{
         ListenError, Listener,
         address::AddressLimiter,
+        certificate::PublicCertificate,
         ready::Readiness,
         routes::{self, McpSlot},
     },
@@ -132,13 +133,16 @@ impl App {
         let _stop_listening = stop.clone().drop_guard();
         let mut tasks = JoinSet::new();
         // Before the edge is enrolled too: clients connect already, and it may take long.
-        if let Some(certificate) = self.listener.certificate() {
+        let web_certificate = self.listener.certificate();
+        if let Some(certificate) = &web_certificate {
             tasks.spawn(certificate.watch(Arc::clone(&self.wall)).run());
         }
         let serving = tokio::spawn(self.listener.serve(router, stop.clone(), self.config.shutdown_deadline));
 
+        let (wall, trouble) = (Arc::clone(&self.wall), self.readiness.trouble());
+        let obtaining = Identity::obtain(self.config.identity.clone(), wall, trouble);
         let obtained = tokio::select! {
-            obtained = Identity::obtain(self.config.identity.clone(), Arc::clone(&self.wall)) => obtained,
+            obtained = obtaining => obtained,
             () = shutdown.cancelled() => return Ok(()),
         };
         let identity = obtained?;
@@ -170,7 +174,7 @@ impl App {
                 identities: identity.changes(),
                 holder: self.holder.clone(),
                 audit: self.audit.clone(),
-                hooks: hooks(&pipeline),
+                hooks: hooks(&pipeline, web_certificate),
                 introduction: Introduction { boot_id: self.boot_id, mcp_url },
                 wall: self.fleet,
             }
@@ -210,7 +214,7 @@ impl App {
     }
 }
 
-fn hooks(pipeline: &Arc<Pipeline>) -> Hooks {
+fn hooks(pipeline: &Arc<Pipeline>, web_certificate: Option<PublicCertificate>) -> Hooks {
     let (probing, counting, telling) = (Arc::clone(pipeline), Arc::clone(pipeline), Arc::clone(pipeline));
     Hooks {
         probe: Arc::new(move |database| {
@@ -219,5 +223,6 @@ fn hooks(pipeline: &Arc<Pipeline>) -> Hooks {
         }),
         usage: Arc::new(move || counting.usage()),
         token_uses: Arc::new(move |most| telling.token_uses(most)),
+        web_certificate: Arc::new(move || web_certificate.as_ref().map(PublicCertificate::not_after)),
     }
 }

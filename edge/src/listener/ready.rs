@@ -18,9 +18,13 @@ use super::certificate::{CertificateReport, PublicCertificate};
 use crate::{
     audit::AuditQueue,
     clock::FleetClock,
+    identity::Trouble,
     pipeline::{DatabaseReport, DatabaseState},
     snapshot::{SnapshotHolder, Standing},
 };
+
+/// The reason of an edge that waits for an operator to give it a join token.
+pub const JOIN_TOKEN_NEEDED: &str = "join_token_needed";
 
 /// What readiness is made of. Clones share it.
 #[derive(Debug, Clone)]
@@ -37,6 +41,7 @@ pub type DatabaseReports = Box<dyn Fn() -> Vec<DatabaseReport> + Send + Sync>;
 #[derive(Default)]
 struct State {
     enrolled: AtomicBool,
+    trouble: Trouble,
     stopping: AtomicBool,
     databases: OnceLock<DatabaseReports>,
     certificate: OnceLock<(PublicCertificate, Arc<dyn WallClock>)>,
@@ -118,6 +123,11 @@ impl Readiness {
         self.state.enrolled.store(true, Ordering::Release);
     }
 
+    /// Where the identity says what keeps it from being of use.
+    pub fn trouble(&self) -> Trouble {
+        self.state.trouble.clone()
+    }
+
     /// Says how the databases are from now on. Only the first call counts.
     pub fn with_databases(&self, reports: DatabaseReports) {
         // Private to one `App`, which calls it once.
@@ -142,13 +152,22 @@ impl Readiness {
         if self.state.stopping.load(Ordering::Acquire) {
             because("stopping", "this process is about to end".into());
         }
+        let enrolled = self.state.enrolled.load(Ordering::Acquire);
+        let trouble = self.state.trouble.text();
+        if let Some(trouble) = &trouble {
+            because(if enrolled { "certificate_expired" } else { JOIN_TOKEN_NEEDED }, trouble.to_string());
+        }
         let current = self.holder.current();
         let age = self.holder.age();
         match (&*self.holder.standing(), &current) {
             (Standing::Banned(reason), _) => {
                 because("banned", format!("the control plane has banned this edge: {reason}"));
             }
-            (_, None) if !self.state.enrolled.load(Ordering::Acquire) => {
+            (Standing::Quarantined(reason), _) => {
+                because("quarantined", format!("an operator has put this edge into quarantine: {reason}"));
+            }
+            (_, None) if !enrolled && trouble.is_some() => {}
+            (_, None) if !enrolled => {
                 because("not_enrolled", "this edge has no identity yet".into());
             }
             (_, None) => because("no_snapshot", "nothing has come from the control plane yet".into()),

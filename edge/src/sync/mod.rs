@@ -12,7 +12,7 @@ mod tombstones;
 use std::{convert::Infallible, fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use nla_domain::id::DatabaseName;
+use nla_domain::{clock::Timestamp, id::DatabaseName};
 use nla_proto::{failure::Failure, tls::client::ClientTls, v1};
 use tokio::sync::watch;
 
@@ -27,6 +27,9 @@ pub type Usage = Arc<dyn Fn() -> (u64, u32) + Send + Sync>;
 /// Tokens that were used since the last report, at most so many.
 pub type TokenUses = Arc<dyn Fn(usize) -> Vec<TokenUse> + Send + Sync>;
 
+/// When the certificate that MCP clients see ends; `None` without one.
+pub type WebCertificate = Arc<dyn Fn() -> Option<Timestamp> + Send + Sync>;
+
 /// What the control plane may ask of the rest of the edge.
 #[derive(Clone)]
 pub struct Hooks {
@@ -36,6 +39,8 @@ pub struct Hooks {
     pub usage: Usage,
     /// For `token list`.
     pub token_uses: TokenUses,
+    /// For `edge list` and its warnings.
+    pub web_certificate: WebCertificate,
 }
 
 impl fmt::Debug for Hooks {
@@ -141,7 +146,12 @@ impl SyncClient {
             ask_for_all = error.asks_for_all() || (ask_for_all && !confirmed);
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(%error, cause, "lost the control plane, trying again");
-            backoff.wait().await;
+            tokio::select! {
+                () = backoff.wait() => {}
+                // It may be what was missing. The sender lives as long as the
+                // edge's identity does.
+                Ok(()) = self.identities.changed() => backoff.reset(),
+            }
         }
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Session<'a> {
     confirmed: bool,
     /// Asked to drain on this stream.
     drained: bool,
+    /// Put into quarantine on this stream.
+    quarantined: bool,
     probes: JoinSet<()>,
     probe_slots: Arc<Semaphore>,
 }
@@ -65,6 +67,7 @@ impl<'a> Session<'a> {
             arriving: Arriving::default(),
             confirmed: false,
             drained: false,
+            quarantined: false,
             probes: JoinSet::new(),
             probe_slots: Arc::new(Semaphore::new(MAX_PROBES)),
         }
@@ -159,10 +162,30 @@ impl<'a> Session<'a> {
                 self.drained = false;
                 self.client.holder.set_draining(None);
             }
+            Message::Quarantine(quarantine) => self.quarantine(quarantine.reason),
+            Message::Release(v1::Release {}) => {
+                tracing::info!("released from quarantine");
+                self.quarantined = false;
+                self.client.holder.set_quarantine(None);
+            }
             Message::Revoked(revoked) => return Err(SyncError::Banned(revoked.reason)),
             Message::ProbeRequest(request) => self.probe(request, out),
         }
         Ok(())
+    }
+
+    /// Does not wait for the state that follows: what this edge holds is not to
+    /// be used for another moment.
+    fn quarantine(&mut self, reason: String) {
+        tracing::error!(
+            reason,
+            "put into quarantine: every call is refused, running ones are cancelled, the state is forgotten"
+        );
+        if !self.quarantined {
+            self.quarantined = true;
+            self.state.clear();
+        }
+        self.client.holder.set_quarantine(Some(reason));
     }
 
     async fn adopt(&mut self, applied: Applied, out: &mpsc::Sender<EdgeMessage>) -> Result<(), SyncError> {
@@ -213,19 +236,27 @@ impl<'a> Session<'a> {
             if !self.drained {
                 self.client.holder.set_draining(None);
             }
+            if !self.quarantined {
+                self.client.holder.set_quarantine(None);
+            }
             tracing::info!(revision = self.state.held().map(|held| held.revision.0), "following the control plane");
         }
     }
 
     fn report_usage(&self, out: &mpsc::Sender<EdgeMessage>) {
         let (calls_total, calls_running) = (self.client.hooks.usage)();
-        let audit_queue_length = self.client.audit.waiting();
-        let clock_lead_ms = self.client.wall.lead_millis();
         // A full channel loses one report of many; uses of tokens wait for the
         // next one.
         let Ok(place) = out.try_reserve() else { return };
         let token_uses = (self.client.hooks.token_uses)(MAX_TOKEN_USES).into_iter().map(token_use).collect();
-        let usage = v1::Usage { calls_total, calls_running, audit_queue_length, token_uses, clock_lead_ms };
+        let usage = v1::Usage {
+            calls_total,
+            calls_running,
+            audit_queue_length: self.client.audit.waiting(),
+            token_uses,
+            web_certificate_expires_at: (self.client.hooks.web_certificate)().map(timestamp),
+            clock_lead_ms: self.client.wall.lead_millis(),
+        };
         place.send(EdgeMessage { message: Some(edge_message::Message::Usage(usage)) });
     }
 

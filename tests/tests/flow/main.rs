@@ -11,6 +11,7 @@ mod clocks;
 mod drain;
 mod edges;
 mod identities;
+mod quarantine;
 mod refused;
 mod restarts;
 mod revocation;

@@ -65,22 +65,16 @@ impl Expiry {
     }
 
     async fn look(&self) -> Result<(), Failure> {
-        loop {
-            let due = due(&self.store.state(), self.clock.now());
-            if due.is_empty() {
-                return Ok(());
-            }
-            let all = due.len() <= MAX_AT_ONCE;
-            let some: Vec<TokenId> = due.into_iter().take(MAX_AT_ONCE).collect();
-            let record_all = move |draft: &mut Draft<'_>| {
+        let due = due(&self.store.state(), self.clock.now());
+        for some in due.chunks(MAX_AT_ONCE) {
+            let some = some.to_vec();
+            let say = move |draft: &mut Draft<'_>| {
                 some.into_iter().for_each(|token| record(draft, token));
                 Ok(())
             };
-            self.store.mutate(ACTOR, record_all).await?;
-            if all {
-                return Ok(());
-            }
+            self.store.mutate(ACTOR, say).await?;
         }
+        Ok(())
     }
 }
 

@@ -222,7 +222,7 @@ fn hooks(pipeline: &Arc<Pipeline>, web_certificate: Option<PublicCertificate>) -
             Box::pin(async move { pipeline.probe(&database).await })
         }),
         usage: Arc::new(move || counting.usage()),
-        web_certificate: Arc::new(move || web_certificate.as_ref().map(PublicCertificate::not_after)),
         token_uses: Arc::new(move |most| telling.token_uses(most)),
+        web_certificate: Arc::new(move || web_certificate.as_ref().map(PublicCertificate::not_after)),
     }
 }

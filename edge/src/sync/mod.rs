@@ -37,10 +37,10 @@ pub struct Hooks {
     pub probe: Probe,
     /// For `edge list`.
     pub usage: Usage,
-    /// For `edge list` and its warnings.
-    pub web_certificate: WebCertificate,
     /// For `token list`.
     pub token_uses: TokenUses,
+    /// For `edge list` and its warnings.
+    pub web_certificate: WebCertificate,
 }
 
 impl fmt::Debug for Hooks {

@@ -248,11 +248,12 @@ impl<'a> Session<'a> {
         // A full channel loses one report of many; uses of tokens wait for the
         // next one.
         let Ok(place) = out.try_reserve() else { return };
+        let token_uses = (self.client.hooks.token_uses)(MAX_TOKEN_USES).into_iter().map(token_use).collect();
         let usage = v1::Usage {
             calls_total,
             calls_running,
             audit_queue_length: self.client.audit.waiting(),
-            token_uses: (self.client.hooks.token_uses)(MAX_TOKEN_USES).into_iter().map(token_use).collect(),
+            token_uses,
             web_certificate_expires_at: (self.client.hooks.web_certificate)().map(timestamp),
             clock_lead_ms: self.client.wall.lead_millis(),
         };

@@ -41,8 +41,8 @@ fn edge(plane: &ControlPlane) -> Edge {
                 Box::pin(async move { v1::ProbeResult { ok: true, stage: database.to_string(), ..Default::default() } })
             }),
             usage: Arc::new(|| (7, 2)),
-            web_certificate: Arc::new(|| Some(Timestamp::from_micros(5_000_000))),
             token_uses: Arc::new(|_| vec![]),
+            web_certificate: Arc::new(|| Some(Timestamp::from_micros(5_000_000))),
         },
         introduction: Introduction { boot_id: "boot".into(), mcp_url: "https://edge/mcp".into() },
         wall: FleetClock::new(wall, Arc::new(TokioClock::start())),

@@ -79,8 +79,7 @@ async fn a_join_under_the_name_ends_the_certificate_before_and_its_stream() {
         replaced(&ingest.append(request).await.unwrap_err());
         follow(&plane, &new).await.unwrap();
     }
-    let reasons = plane.refusals("/nla.v1.EdgeSync/Sync").await;
-    assert!(reasons.iter().any(|reason| reason.contains("replaced by another one")), "{reasons:?}");
+    plane.refusals("/nla.v1.EdgeSync/Sync", 1, "replaced by another one").await;
 }
 
 #[tokio::test]
@@ -122,8 +121,7 @@ async fn a_copied_key_that_renews_is_noticed() {
     let end = end_of(&mut honest).await;
     assert!(matches!(end.code(), Code::AlreadyExists | Code::PermissionDenied), "{end}");
     replaced(&follow(&plane, &edge).await.err().unwrap());
-    let reasons = plane.refusals("/nla.v1.EdgeSync/Sync").await;
-    assert!(reasons.iter().any(|reason| reason.contains("revoke the edge")), "{reasons:?}");
+    plane.refusals("/nla.v1.EdgeSync/Sync", 1, "revoke the edge").await;
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Context, change::Recorder, edges::check_name_is_free, view};
 use crate::{
-    allowance::Allowances,
+    allowance::{self, Allowances},
     authz::{Caller, EDGE_REPLACED},
     pki::{Authority, Issued},
     store::{CertificateRecord, Draft, EdgeRecord, JoinRecord, State},
@@ -57,8 +57,7 @@ impl v1::enrolment_server::Enrolment for Enrolment {
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
         let missing = || Failure::new(ErrorKind::Internal, "the connection is not one of our listeners'");
         let connection = request.extensions().get::<ConnectInfo>().cloned().ok_or_else(missing)?;
-        let address = connection.remote.ip().to_string();
-        if self.attempts.take(&address).is_none() {
+        if self.attempts.take(&allowance::source_of(connection.remote.ip())).is_none() {
             let failure =
                 Failure::new(ErrorKind::RateLimited, "too many attempts to join from this address: wait a minute");
             return Err(failure.into());

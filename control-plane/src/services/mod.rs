@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
-use crate::{authz::Refusals, pki::Authority, store::Store, stream::SyncContext};
+use crate::{authz::Refusals, config::TokenPolicy, pki::Authority, store::Store, stream::SyncContext};
 
 /// No administrative request comes near this.
 const MAX_ADMIN_BYTES: usize = 1 << 20;
@@ -43,6 +43,7 @@ pub(crate) struct Context {
     pub(crate) authority: Arc<Authority>,
     pub(crate) sync: Arc<SyncContext>,
     pub(crate) refusals: Refusals,
+    pub(crate) token_policy: TokenPolicy,
     pub(crate) started_at: Timestamp,
     /// Sessions, which outlive the calls that began them.
     pub(crate) sessions: TaskTracker,

@@ -95,7 +95,7 @@ impl Published {
     }
 
     pub(super) fn heartbeat(&self) -> v1::Heartbeat {
-        v1::Heartbeat { revision: self.revision.0, digest: self.digest.0.to_vec() }
+        v1::Heartbeat { revision: self.revision.0, digest: self.digest.0.to_vec(), ..Default::default() }
     }
 
     /// The step from `from` to this state, given the keys that may have changed

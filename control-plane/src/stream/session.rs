@@ -13,6 +13,7 @@ use nla_domain::{
     snapshot::Digest,
 };
 use nla_proto::{
+    convert,
     failure::Failure,
     v1::{self, control_message::Message as ToEdge, edge_message::Message as FromEdge},
 };
@@ -28,7 +29,7 @@ use super::{
     Published, Publisher, Registry,
     registry::{Connected, Membership},
 };
-use crate::{authz::EDGE_REPLACED, store::Pause};
+use crate::{authz::EDGE_REPLACED, store::Pause, uses::Uses};
 
 /// Bookmark and sign of life; an edge's staleness bounds are multiples of it.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -51,6 +52,8 @@ pub(crate) struct SyncContext {
     pub(crate) snapshots: Semaphore,
     pub(crate) shutdown: CancellationToken,
     pub(crate) clock: Arc<dyn WallClock>,
+    /// When tokens were last used, as edges report it.
+    pub(crate) uses: Arc<Uses>,
 }
 
 /// One stream.
@@ -310,7 +313,8 @@ impl Following<'_> {
         self.session.check_standing()?;
         match &self.held {
             Some(held) => {
-                let heartbeat = held.heartbeat();
+                let at = Some(convert::timestamp(self.session.context.clock.now()));
+                let heartbeat = v1::Heartbeat { at, ..held.heartbeat() };
                 self.send_message(ToEdge::Heartbeat(heartbeat)).await
             }
             None => Ok(()),
@@ -325,7 +329,8 @@ impl Following<'_> {
                 self.member.refuse(nack);
                 Ok(())
             }
-            Some(FromEdge::Usage(usage)) => {
+            Some(FromEdge::Usage(mut usage)) => {
+                self.session.context.uses.report(&self.member.id, std::mem::take(&mut usage.token_uses));
                 self.member.use_report(usage);
                 Ok(())
             }

@@ -150,8 +150,8 @@ async fn a_join_token_of_other_networks_is_refused_and_not_used_up() {
         assert_eq!((failure.kind, failure.field.as_deref()), (ErrorKind::AddressRefused, Some("join_token")));
         assert!(failure.message.contains("127.0.0.1"), "not used before, but from elsewhere: {failure}");
     }
-    let reasons = plane.refusals("/nla.v1.Enrolment/Join", 2, "edge e1").await;
-    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    let reasons = plane.refusals("/nla.v1.Enrolment/Join", 2).await;
+    assert!(reasons.len() == 2 && reasons.iter().all(|reason| reason.contains("edge e1")), "{reasons:?}");
     // The limit is stored, not remembered.
     plane.restart().await;
     assert!(plane.join(&elsewhere).await.is_err());

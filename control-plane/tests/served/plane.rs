@@ -121,6 +121,11 @@ impl Plane {
         self.run().await;
     }
 
+    /// Seconds since the epoch on its clock.
+    pub(crate) fn clock_now(&self) -> i64 {
+        self.clock.now().as_micros() / 1_000_000
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("https://{}", self.address)
     }
@@ -182,27 +187,31 @@ impl Plane {
         system.status(v1::StatusRequest {}).await.unwrap().into_inner().revision
     }
 
-    /// Why calls of this method were refused, once the audit log has an event
-    /// of that many of them with `part`; it follows the answer by a moment.
-    pub(crate) async fn refusals(&self, method: &str, count: usize, part: &str) -> Vec<String> {
-        let mut audit = v1::audit_client::AuditClient::new(self.admin_channel());
-        let refused = |event: v1::AuditEvent| match event.event {
-            Some(v1::audit_event::Event::Admin(event)) if event.outcome == i32::from(v1::Outcome::Refused) => {
-                (event.action == method && event.reason.contains(part)).then_some(event.reason)
-            }
-            _ => None,
-        };
-        let look = async {
+    /// The reasons of refused calls of a method, once there are that many: they
+    /// are recorded after the caller has its answer.
+    pub(crate) async fn refusals(&self, method: &str, count: usize) -> Vec<String> {
+        let recorded = async {
             loop {
-                let events = audit.list(v1::ListAuditRequest::default()).await.unwrap().into_inner().events;
-                let found: Vec<String> = events.into_iter().filter_map(refused).collect();
-                if found.len() >= count {
-                    break found;
+                let reasons = self.recorded_refusals(method).await;
+                if reasons.len() >= count {
+                    break reasons;
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(DEADLINE, look).await.unwrap_or_else(|_| panic!("the audit log does not tell of {part:?}"))
+        timeout(DEADLINE, recorded).await.expect("refusals are recorded")
+    }
+
+    async fn recorded_refusals(&self, method: &str) -> Vec<String> {
+        let mut audit = v1::audit_client::AuditClient::new(self.admin_channel());
+        let events = audit.list(v1::ListAuditRequest::default()).await.unwrap().into_inner().events;
+        let refused = |event: v1::AuditEvent| match event.event {
+            Some(v1::audit_event::Event::Admin(event)) if event.outcome == i32::from(v1::Outcome::Refused) => {
+                (event.action == method).then_some(event.reason)
+            }
+            _ => None,
+        };
+        events.into_iter().filter_map(refused).collect()
     }
 
     /// Waits until edges are told the newest revision: the publisher follows

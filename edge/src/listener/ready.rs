@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::certificate::{CertificateReport, PublicCertificate};
 use crate::{
     audit::AuditQueue,
+    clock::FleetClock,
     identity::Trouble,
     pipeline::{DatabaseReport, DatabaseState},
     snapshot::{SnapshotHolder, Standing},
@@ -30,6 +31,7 @@ pub const JOIN_TOKEN_NEEDED: &str = "join_token_needed";
 pub struct Readiness {
     holder: SnapshotHolder,
     audit: AuditQueue,
+    clock: FleetClock,
     state: Arc<State>,
 }
 
@@ -63,6 +65,9 @@ pub struct Report {
     pub revision: Option<u64>,
     /// Since the control plane last confirmed it.
     pub age_seconds: Option<f64>,
+    /// How far this machine's clock is ahead of the control plane's, in
+    /// milliseconds; negative when it is behind.
+    pub clock_lead_ms: Option<i64>,
     /// Why it is not ready.
     pub reasons: Vec<Reason>,
     /// The one that clients see; `None` for plain HTTP. Its end says nothing
@@ -109,8 +114,8 @@ pub struct Reason {
 
 impl Readiness {
     /// Not enrolled yet.
-    pub fn new(holder: SnapshotHolder, audit: AuditQueue) -> Self {
-        Self { holder, audit, state: Arc::default() }
+    pub fn new(holder: SnapshotHolder, audit: AuditQueue, clock: FleetClock) -> Self {
+        Self { holder, audit, clock, state: Arc::default() }
     }
 
     /// The edge has its identity.
@@ -181,6 +186,7 @@ impl Readiness {
             ready: reasons.is_empty(),
             revision: current.as_ref().map(|snapshot| snapshot.revision.0),
             age_seconds: current.as_ref().map(|_| age.as_secs_f64()),
+            clock_lead_ms: self.clock.lead_millis(),
             reasons,
             certificate: self.state.certificate.get().map(|(certificate, wall)| certificate.report(wall.now())),
             databases: Databases::of(self.state.databases.get().map(|reports| reports()).unwrap_or_default(), listed),

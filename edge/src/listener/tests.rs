@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     audit::{AuditQueue, QueueLimits},
-    clock::TokioClock,
+    clock::{BootClock, FleetClock, TokioClock},
     fixture::SOON,
     snapshot::SnapshotHolder,
 };
@@ -61,10 +61,14 @@ fn endpoint() -> Router {
         .route("/slow", post(|| async { axum::body::Body::from_stream(slowly()) }))
 }
 
+fn clock() -> FleetClock {
+    FleetClock::new(Arc::new(SystemClock), Arc::new(BootClock))
+}
+
 fn parts(limits: &Limits) -> (Router, Readiness, McpSlot) {
     let holder = SnapshotHolder::new(Arc::new(TokioClock::start()));
     let audit = AuditQueue::new("b".into(), QueueLimits::default(), Arc::new(SystemClock));
-    let readiness = Readiness::new(holder, audit);
+    let readiness = Readiness::new(holder, audit, clock());
     let slot = McpSlot::default();
     let router = router(slot.clone(), &AddressLimiter::new(limits), readiness.clone());
     (router, readiness, slot)
@@ -307,7 +311,7 @@ async fn readiness_tells_its_reasons() {
     let holder = SnapshotHolder::new(Arc::new(TokioClock::start()));
     let limits = QueueLimits { max_events: 1, ..QueueLimits::default() };
     let audit = AuditQueue::new("b".into(), limits, Arc::new(SystemClock));
-    let readiness = Readiness::new(holder.clone(), audit.clone());
+    let readiness = Readiness::new(holder.clone(), audit.clone(), clock());
     let reasons = || readiness.report(false).reasons.iter().map(|reason| reason.reason).collect::<Vec<_>>();
     assert_eq!(reasons(), ["not_enrolled"]);
     readiness.trouble().say(&IdentityError::NoToken);

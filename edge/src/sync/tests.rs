@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::{
     audit::QueueLimits,
-    clock::TokioClock,
+    clock::{FleetClock, TokioClock},
     fixture::{ControlPlane, SOON, database, digest_of, eventually, settings, snapshot_messages, token, tombstone},
     snapshot::Standing,
 };
@@ -42,9 +42,10 @@ fn edge(plane: &ControlPlane) -> Edge {
             }),
             usage: Arc::new(|| (7, 2)),
             web_certificate: Arc::new(|| Some(Timestamp::from_micros(5_000_000))),
+            token_uses: Arc::new(|_| vec![]),
         },
         introduction: Introduction { boot_id: "boot".into(), mcp_url: "https://edge/mcp".into() },
-        wall,
+        wall: FleetClock::new(wall, Arc::new(TokioClock::start())),
     };
     Edge { holder, joins, task: tokio::spawn(client.run()) }
 }
@@ -54,7 +55,7 @@ fn revision(edge: &Edge) -> Option<u64> {
 }
 
 fn beat(revision: u64, items: &[v1::Item]) -> Message {
-    Message::Heartbeat(v1::Heartbeat { revision, digest: digest_of(items) })
+    Message::Heartbeat(v1::Heartbeat { revision, digest: digest_of(items), ..Default::default() })
 }
 
 #[tokio::test]

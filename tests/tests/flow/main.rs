@@ -7,6 +7,7 @@
 mod answers;
 mod calls;
 mod caps;
+mod clocks;
 mod drain;
 mod edges;
 mod identities;
@@ -17,3 +18,4 @@ mod revocation;
 mod role;
 mod schema;
 mod stale;
+mod tokens;

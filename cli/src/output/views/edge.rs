@@ -1,6 +1,6 @@
 //! Edges, as enrolled and as connected, and the join tokens that enrol them.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use nla_proto::v1;
 use serde::Serialize;
@@ -10,7 +10,10 @@ use super::{
     token::Delivery,
     wire::{self, Meta, When},
 };
-use crate::output::{Cell, Show, Table, Tone};
+use crate::output::{Cell, Show, Table, Tone, elapsed};
+
+/// Clocks that differ by more are worth an operator's time.
+const CLOCKS_APART: Duration = Duration::from_secs(5);
 
 /// An edge.
 #[derive(Debug, Serialize)]
@@ -34,6 +37,8 @@ pub(crate) struct Edge {
     calls_total: Option<u64>,
     calls_running: Option<u32>,
     audit_queue_length: Option<u64>,
+    /// Of the control plane's clock; negative when the edge's is behind.
+    clock_lead_ms: Option<i64>,
     refused_items: Vec<RefusedItem>,
     #[serde(flatten)]
     meta: Meta,
@@ -82,6 +87,7 @@ impl Edge {
             calls_total: edge.usage.as_ref().map(|usage| usage.calls_total),
             calls_running: edge.usage.as_ref().map(|usage| usage.calls_running),
             audit_queue_length: edge.usage.as_ref().map(|usage| usage.audit_queue_length),
+            clock_lead_ms: edge.usage.as_ref().and_then(|usage| usage.clock_lead_ms),
             refused_items: refused.collect(),
             meta: Meta::from_wire(edge.meta),
         }
@@ -112,7 +118,8 @@ impl Edge {
         let refused =
             self.refused_items.iter().map(|item| format!("{id} refuses {} {}: {}", item.kind, item.id, item.reason));
         let ends = self.web_certificate_notice().map(|notice| format!("{id}: {notice}"));
-        quarantine.into_iter().chain(drain).chain(ends).chain(refused).collect()
+        let clock = self.clock().map(|clock| format!("{id}: its clock is {clock}; set both by NTP"));
+        quarantine.into_iter().chain(drain).chain(clock).chain(ends).chain(refused).collect()
     }
 
     /// Of the certificate that MCP clients see; it is replaced on the edge's
@@ -127,6 +134,14 @@ impl Edge {
             days if days < SOON_DAYS => format!("the certificate for MCP clients expires in {days} days"),
             _ => return None,
         })
+    }
+
+    /// A clock that is off, as the end of a sentence; `None` while it is not.
+    fn clock(&self) -> Option<String> {
+        let lead = self.clock_lead_ms?;
+        let apart = Duration::from_millis(lead.unsigned_abs());
+        let side = if lead < 0 { "behind" } else { "ahead of" };
+        (apart > CLOCKS_APART).then(|| format!("{} {side} the control plane's", elapsed(apart)))
     }
 }
 
@@ -152,7 +167,7 @@ impl Listed for Edge {
                 or_dash(edge.mcp_url.as_deref().unwrap_or_default()),
             ])
         });
-        items.iter().flat_map(Edge::notices).fold(table, |table, notice| table.line(notice))
+        items.iter().flat_map(Edge::notices).fold(table, |table, notice| table.prose(notice))
     }
 
     fn name(&self) -> &str {
@@ -177,7 +192,7 @@ impl Show for Edge {
             Some(reason) => table.field("Draining", self.draining_since.full("-")).optional("Reason", reason),
         };
         let table = self.meta.rows(table);
-        self.notices().into_iter().fold(table, |table, notice| table.line(notice))
+        self.notices().into_iter().fold(table, |table, notice| table.prose(notice))
     }
 
     fn essence(&self) -> Vec<String> {
@@ -221,6 +236,22 @@ impl Show for JoinToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_is_said() {
+        for (lead, said) in [
+            (None, None),
+            (Some(4_900), None),
+            (Some(-600_000), Some("10m behind the control plane's")),
+            (Some(61_000), Some("61s ahead of the control plane's")),
+        ] {
+            let usage = Some(v1::Usage { clock_lead_ms: lead, ..Default::default() });
+            let edge = Edge::from_wire(v1::EdgeView { usage, ..edge(true, false) });
+            assert_eq!(edge.clock().as_deref(), said);
+            let shown = Edge::list(&[edge]).render(80, false);
+            assert_eq!(shown.contains("set both by NTP"), said.is_some(), "{shown}");
+        }
+    }
 
     fn draining(connected: bool) -> v1::EdgeView {
         let draining_since = Some(prost_types::Timestamp::default());

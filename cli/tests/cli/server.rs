@@ -143,18 +143,6 @@ impl Edges for Service {
         Err(Status::unimplemented("not planned"))
     }
 
-    async fn get(&self, _: Request<v1::GetEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
-        Err(Status::unimplemented("not planned"))
-    }
-
-    async fn quarantine(&self, _: Request<v1::QuarantineEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
-        Err(Status::unimplemented("not planned"))
-    }
-
-    async fn release(&self, _: Request<v1::ReleaseEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
-        Err(Status::unimplemented("not planned"))
-    }
-
     async fn revoke(&self, _: Request<v1::RevokeEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
         Err(Status::unimplemented("not planned"))
     }

@@ -13,7 +13,7 @@ pub mod listener;
 pub mod mcp;
 pub mod pg;
 pub mod pipeline;
-mod retry;
+pub mod retry;
 pub mod snapshot;
 pub mod sync;
 pub mod tools;

@@ -1,2 +1,3 @@
 pub mod conformance;
+pub mod load;
 pub mod traces;

@@ -62,7 +62,7 @@ Examples:
         #[arg(long, default_value = "")]
         reason: String,
     },
-    /// Suspend an edge: it refuses all calls, cancels running ones and forgets what it knows, until `release`
+    /// Suspend an edge: all calls are refused, what it knows is forgotten
     #[command(after_help = "\
 Examples:
   nlactl edge quarantine edge-1 --reason 'calls from an unknown network'

@@ -6,7 +6,7 @@
 //! not now, so that one revision always has the same items and digest, also
 //! after a restart. Edges look at the expiry themselves.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use nla_domain::{
@@ -17,7 +17,10 @@ use nla_domain::{
 use nla_proto::{convert, v1};
 use prost::Message;
 
-use super::published::{EncodedItem, Published};
+use super::{
+    items::{EncodedItem, Walk},
+    published::Published,
+};
 use crate::store::{State, Stored, TokenRecord};
 
 /// A tombstone outlives its token by this, in case an edge's clock is behind.
@@ -29,7 +32,7 @@ const LAPSE_MEMORY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Encodes a state, taking over from `previous` what has not changed.
 pub(super) fn publish(state: &State, previous: Option<&Published>) -> Published {
     let previous = previous.filter(|published| published.epoch == state.epoch);
-    let mut encoder = Encoder { previous, items: BTreeMap::new(), lapsed: Vec::new() };
+    let mut encoder = Encoder::beside(previous);
     let settings = &state.settings;
     encoder.add(ItemKind::Settings, "", settings.meta.revision, || v1::Settings::from(&settings.value));
     for (name, database) in state.databases.iter() {
@@ -46,24 +49,53 @@ pub(super) fn publish(state: &State, previous: Option<&Published>) -> Published 
     for token in state.tokens.values() {
         encoder.token(token, as_of);
     }
-    Published::new(state.epoch, state.revision, encoder.items, encoder.lapsed)
+    Published::new(state.epoch, state.revision, encoder.items.into_iter().flatten().collect(), encoder.lapsed)
 }
 
 struct Encoder<'a> {
-    previous: Option<&'a Published>,
-    items: BTreeMap<ItemKey, EncodedItem>,
+    /// The items of the revision before, one walk for each kind. The store's
+    /// maps are in the same order.
+    previous: [Walk<'a>; KINDS.len()],
+    /// By kind, each in order.
+    items: [Vec<Arc<EncodedItem>>; KINDS.len()],
     lapsed: Vec<ItemKey>,
 }
 
-impl Encoder<'_> {
+const KINDS: [ItemKind; 6] = [
+    ItemKind::Settings,
+    ItemKind::Database,
+    ItemKind::Credential,
+    ItemKind::Role,
+    ItemKind::Token,
+    ItemKind::Tombstone,
+];
+
+fn place(kind: ItemKind) -> usize {
+    KINDS.iter().position(|known| *known == kind).expect("every kind is listed")
+}
+
+impl<'a> Encoder<'a> {
+    fn beside(previous: Option<&'a Published>) -> Self {
+        let items = previous.map(Published::items);
+        let room = |kind| items.map_or(0, |items| items.of_kind(kind).len()) + 1;
+        Self {
+            previous: KINDS.map(|kind| Walk::of_kind(items, kind)),
+            items: KINDS.map(|kind| Vec::with_capacity(room(kind))),
+            lapsed: Vec::new(),
+        }
+    }
+
     fn add<M: Message>(&mut self, kind: ItemKind, id: &str, origin: Revision, message: impl FnOnce() -> M) {
-        let key = ItemKey { kind, id: id.into() };
-        let known = self.previous.and_then(|published| published.item(&key)).filter(|item| item.origin() == origin);
+        let place = place(kind);
+        let known = self.previous[place].find(id).filter(|item| item.origin == origin);
         let item = match known {
-            Some(item) => item.clone(),
-            None => EncodedItem::new(Bytes::from(message().encode_to_vec()), origin),
+            Some(item) => Arc::clone(item),
+            None => {
+                let key = ItemKey { kind, id: id.into() };
+                Arc::new(EncodedItem::new(key, Bytes::from(message().encode_to_vec()), origin))
+            }
         };
-        self.items.insert(key, item);
+        self.items[place].push(item);
     }
 
     fn token(&mut self, stored: &Stored<TokenRecord>, as_of: Timestamp) {

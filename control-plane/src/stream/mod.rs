@@ -3,6 +3,7 @@
 //! encoded once per revision, and a slow or dead edge delays nobody else.
 
 mod encode;
+mod items;
 mod probe;
 mod published;
 mod publisher;

@@ -2,13 +2,8 @@
 //! and the digest over all of them. Immutable and shared; the publisher makes
 //! a new one for each revision, reusing the bodies that did not change.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use nla_domain::{
     id::{Epoch, Revision},
     snapshot::{Digest, ItemKey, ItemKind},
@@ -16,34 +11,11 @@ use nla_domain::{
 use nla_proto::{convert, v1};
 use prost::Message as _;
 
+use super::items::{EncodedItem, Items};
+
 /// Largest message of items. tonic's clients accept 4 MiB unless told
 /// otherwise, and a smaller one lets heartbeats through in between.
 pub(super) const MAX_CHUNK_BYTES: usize = 1 << 20;
-
-/// One item, encoded.
-#[derive(Clone)]
-pub(crate) struct EncodedItem {
-    body: Bytes,
-    digest: Digest,
-    /// Revision of the object that it was encoded from.
-    origin: Revision,
-}
-
-impl EncodedItem {
-    pub(super) fn new(body: Bytes, origin: Revision) -> Self {
-        Self { digest: Digest::of(&body), body, origin }
-    }
-
-    pub(super) fn origin(&self) -> Revision {
-        self.origin
-    }
-}
-
-impl fmt::Debug for EncodedItem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}@{}", self.digest, self.origin)
-    }
-}
 
 /// All items at one revision.
 #[derive(Debug)]
@@ -51,7 +23,7 @@ pub(crate) struct Published {
     pub(crate) epoch: Epoch,
     pub(crate) revision: Revision,
     pub(crate) digest: Digest,
-    items: BTreeMap<ItemKey, EncodedItem>,
+    items: Items,
     /// Items that lately ended by the passing of time alone, which is in no
     /// log of changes.
     lapsed: Vec<ItemKey>,
@@ -62,18 +34,17 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    pub(super) fn new(
-        epoch: Epoch,
-        revision: Revision,
-        items: BTreeMap<ItemKey, EncodedItem>,
-        lapsed: Vec<ItemKey>,
-    ) -> Self {
-        let digest = Digest::of_items(items.iter().map(|(key, item)| (key, &item.digest)));
+    pub(super) fn new(epoch: Epoch, revision: Revision, items: Items, lapsed: Vec<ItemKey>) -> Self {
+        let digest = Digest::of_items(items.iter().map(|item| (&item.key, &item.digest)));
         Self { epoch, revision, digest, items, lapsed, chunks: OnceLock::new(), bare: OnceLock::new() }
     }
 
-    pub(super) fn item(&self, key: &ItemKey) -> Option<&EncodedItem> {
+    pub(super) fn item(&self, key: &ItemKey) -> Option<&Arc<EncodedItem>> {
         self.items.get(key)
+    }
+
+    pub(super) fn items(&self) -> &Items {
+        &self.items
     }
 
     pub(super) fn lapsed(&self) -> &[ItemKey] {
@@ -84,14 +55,13 @@ impl Published {
     /// without a secret. No call can be made with it.
     pub(super) fn bare(&self) -> Arc<Self> {
         let bare = self.bare.get_or_init(|| {
-            let mut items: BTreeMap<_, _> =
-                self.items.iter().filter(|(key, _)| key.kind == ItemKind::Tombstone).map(clone_item).collect();
-            for (key, item) in self.items.iter().filter(|(key, _)| key.kind == ItemKind::Settings) {
+            let settings = self.items.of_kind(ItemKind::Settings).iter().map(|item| {
                 let settings = v1::Settings::decode(&*item.body).expect("it was encoded by this process");
                 let (strict_staleness, standard_staleness) = (settings.strict_staleness, settings.standard_staleness);
                 let settings = v1::Settings { pepper: vec![0; 32], strict_staleness, standard_staleness };
-                items.insert(key.clone(), EncodedItem::new(settings.encode_to_vec().into(), item.origin));
-            }
+                Arc::new(EncodedItem::new(item.key.clone(), settings.encode_to_vec().into(), item.origin))
+            });
+            let items = settings.chain(self.items.of_kind(ItemKind::Tombstone).iter().cloned()).collect();
             Arc::new(Self::new(self.epoch, self.revision, items, self.lapsed.clone()))
         });
         Arc::clone(bare)
@@ -103,8 +73,8 @@ impl Published {
             let mut chunks = Vec::new();
             let mut items: Vec<v1::Item> = Vec::new();
             let mut bytes = 0;
-            for (key, item) in &self.items {
-                let item = to_wire(key, item);
+            for item in self.items.iter() {
+                let item = to_wire(item);
                 let length = framed_length(&item);
                 if bytes + length > MAX_CHUNK_BYTES && !items.is_empty() {
                     chunks.push(Arc::new(v1::SnapshotChunk { items: std::mem::take(&mut items) }));
@@ -138,7 +108,7 @@ impl Published {
         for key in changed {
             match self.items.get(&key) {
                 Some(item) => {
-                    let item = to_wire(&key, item);
+                    let item = to_wire(item);
                     bytes += framed_length(&item);
                     delta.upserts.push(item);
                 }
@@ -157,17 +127,13 @@ impl Published {
     }
 }
 
-fn clone_item((key, item): (&ItemKey, &EncodedItem)) -> (ItemKey, EncodedItem) {
-    (key.clone(), item.clone())
-}
-
 /// Length inside of a message: the item, its tag and its length.
 fn framed_length(item: &v1::Item) -> usize {
     item.encoded_len() + 6
 }
 
-fn to_wire(key: &ItemKey, item: &EncodedItem) -> v1::Item {
-    v1::Item { kind: convert::item_kind(key.kind).into(), id: key.id.to_string(), body: item.body.clone() }
+fn to_wire(item: &EncodedItem) -> v1::Item {
+    v1::Item { kind: convert::item_kind(item.key.kind).into(), id: item.key.id.to_string(), body: item.body.clone() }
 }
 
 #[cfg(test)]
@@ -180,7 +146,7 @@ mod tests {
 
     fn published(revision: u64, items: &[(ItemKey, usize)]) -> Published {
         let encode = |(key, length): &(ItemKey, usize)| {
-            (key.clone(), EncodedItem::new(vec![1; *length].into(), Revision(revision)))
+            Arc::new(EncodedItem::new(key.clone(), vec![1; *length].into(), Revision(revision)))
         };
         Published::new(Epoch::default(), Revision(revision), items.iter().map(encode).collect(), vec![])
     }

@@ -8,6 +8,8 @@ pub mod config;
 pub mod crypto;
 pub mod init;
 pub mod pki;
+mod postgres;
+mod rotation;
 mod services;
 pub mod store;
 mod stream;

@@ -28,6 +28,7 @@ use crate::{
     authz::{AuthorizationLayer, Gate, Listener, Refusals, Slots},
     crypto::{Kek, KekError},
     pki::{Authority, PkiError},
+    rotation,
     services::{self, Context},
     store::{CaSlot, State, Store, StoreError, StoreOptions},
     stream::{Publisher, Registry, SyncContext},
@@ -179,16 +180,18 @@ async fn assemble(config: &Config, clock: &Arc<dyn WallClock>, store: Store) -> 
     let addresses = (local(&main, config.listen)?, local(&enrolment, config.enrolment_listen)?);
     let publisher = Publisher::new(store.clone());
     let (refusals, refused) = Refusals::new();
+    let registry = Registry::new(as_usize(config.limits.connected_edges));
     let context = Arc::new(Context {
         clock: Arc::clone(clock),
         authority,
         sync: Arc::new(SyncContext {
             publisher: publisher.clone(),
-            registry: Registry::new(as_usize(config.limits.connected_edges)),
+            registry: Arc::clone(&registry),
             snapshots: Semaphore::new(as_usize(config.limits.concurrent_snapshots)),
             shutdown: CancellationToken::new(),
             clock: Arc::clone(clock),
         }),
+        rotations: rotation::Engine::new(store.clone(), registry, Arc::clone(clock)),
         refusals,
         started_at: clock.now(),
         sessions: TaskTracker::new(),
@@ -249,6 +252,8 @@ impl App {
         let mut tasks: JoinSet<RunError> = JoinSet::new();
         tasks.spawn(async move { publisher.run().await.map_or_else(|_| RunError::Task("the publisher"), never) });
         tasks.spawn(async move { never(certificate.renew().await) });
+        let rotations = Arc::clone(&context.rotations);
+        tasks.spawn(async move { never(rotations.run().await) });
         tasks.spawn(record_refusals(context.store.clone(), refused));
         tracing::info!(listen = %addresses.0, enrolment = %addresses.1, revision = %context.store.state().revision, "control plane serves");
 

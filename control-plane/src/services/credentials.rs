@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 use super::{
     Context,
     change::{Change, parse},
+    rotations::check_at_rest,
     view,
 };
 use crate::store::RecordKey;
@@ -41,6 +42,7 @@ impl v1::credentials_server::Credentials for Credentials {
             if !draft.state().databases.contains_key(&name) {
                 return Err(Failure::not_found("database", name.as_str()).with_field("database"));
             }
+            check_at_rest(draft.state(), &name)?;
             let key = RecordKey::Credential(name.clone());
             draft.expect_revision(&key, expected)?;
             let before = draft.state().credentials.get(&name).cloned();

@@ -23,12 +23,16 @@ use super::{
     state::Entry,
 };
 
+mod rotation;
+
+use rotation::RotationBody;
+
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 struct Envelope {
     #[prost(message, required, tag = "1")]
     meta: MetaBody,
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     body: Option<Body>,
 }
 
@@ -57,6 +61,8 @@ enum Body {
     Answer(AnswerBody),
     #[prost(message, tag = "12")]
     Ingest(IngestBody),
+    #[prost(message, tag = "13")]
+    Rotation(RotationBody),
 }
 
 macro_rules! bodies {
@@ -226,6 +232,7 @@ fn body(entry: &Entry) -> Body {
             stored_through: e.value.stored_through,
             at: e.value.at.as_micros(),
         }),
+        Entry::Rotation(e) => Body::Rotation((&e.value).into()),
     }
 }
 
@@ -306,6 +313,7 @@ fn record(body: Body) -> Result<Record, ConvertError> {
             stored_through: body.stored_through,
             at: Timestamp::from_micros(body.at),
         }),
+        Body::Rotation(body) => Record::Rotation(body.try_into()?),
     })
 }
 

@@ -17,6 +17,10 @@ use nla_domain::{
 };
 use zeroize::Zeroizing;
 
+mod rotation;
+
+pub use rotation::{Login, RotationRecord, Run, Step};
+
 /// Where in its life a record was changed. The store fills it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {
@@ -253,6 +257,8 @@ records! {
     Answer(AnswerRecord),
     /// How far an edge's events are stored.
     Ingest(IngestRecord),
+    /// How a database's credential rotates.
+    Rotation(RotationRecord),
 }
 
 /// Names a record.
@@ -280,6 +286,8 @@ pub enum RecordKey {
     Answer(String, String),
     /// By edge and start.
     Ingest(EdgeId, String),
+    /// By its database's name.
+    Rotation(DatabaseName),
 }
 
 impl Record {
@@ -297,6 +305,7 @@ impl Record {
             Self::Ca(r) => RecordKey::Ca(r.slot),
             Self::Answer(r) => RecordKey::Answer(r.actor.clone(), r.key.clone()),
             Self::Ingest(r) => RecordKey::Ingest(r.edge.clone(), r.boot.clone()),
+            Self::Rotation(r) => RecordKey::Rotation(r.database.clone()),
         }
     }
 }
@@ -316,6 +325,7 @@ impl RecordKey {
             Self::Ca(_) => "ca",
             Self::Answer(..) => "answer",
             Self::Ingest(..) => "ingest",
+            Self::Rotation(_) => "rotation",
         }
     }
 
@@ -324,7 +334,7 @@ impl RecordKey {
         match self {
             Self::Settings => vec![],
             Self::Token(id) => vec![id.as_str().as_bytes()],
-            Self::Database(name) | Self::Credential(name) => vec![name.as_str().as_bytes()],
+            Self::Database(name) | Self::Credential(name) | Self::Rotation(name) => vec![name.as_str().as_bytes()],
             Self::Role(name) => vec![name.as_str().as_bytes()],
             Self::Edge(id) => vec![id.as_str().as_bytes()],
             Self::Operator(name) => vec![name.as_str().as_bytes()],
@@ -344,9 +354,13 @@ impl RecordKey {
             Self::Database(name) => vec![item(ItemKind::Database, name.as_str())],
             Self::Credential(name) => vec![item(ItemKind::Credential, name.as_str())],
             Self::Role(name) => vec![item(ItemKind::Role, name.as_str())],
-            Self::Edge(_) | Self::Operator(_) | Self::Join(_) | Self::Ca(_) | Self::Answer(..) | Self::Ingest(..) => {
-                vec![]
-            }
+            Self::Edge(_)
+            | Self::Operator(_)
+            | Self::Join(_)
+            | Self::Ca(_)
+            | Self::Answer(..)
+            | Self::Ingest(..)
+            | Self::Rotation(_) => vec![],
         }
     }
 }
@@ -359,7 +373,7 @@ impl fmt::Display for RecordKey {
         match self {
             Self::Settings | Self::Join(_) => Ok(()),
             Self::Token(id) => write!(f, "/{id}"),
-            Self::Database(name) | Self::Credential(name) => write!(f, "/{name}"),
+            Self::Database(name) | Self::Credential(name) | Self::Rotation(name) => write!(f, "/{name}"),
             Self::Role(name) => write!(f, "/{name}"),
             Self::Edge(id) => write!(f, "/{id}"),
             Self::Operator(name) => write!(f, "/{name}"),

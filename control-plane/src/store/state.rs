@@ -14,7 +14,7 @@ use nla_domain::{
 
 use super::record::{
     AnswerRecord, CaRecord, CaSlot, EdgeRecord, IngestRecord, JoinRecord, Meta, OperatorRecord, Record, RecordKey,
-    Stored, TokenRecord,
+    RotationRecord, Stored, TokenRecord,
 };
 
 /// A shared map of records.
@@ -35,6 +35,8 @@ pub struct State {
     pub databases: Records<DatabaseName, Database>,
     /// Credentials, by database.
     pub credentials: Records<DatabaseName, Credential>,
+    /// How credentials rotate, by database.
+    pub rotations: Records<DatabaseName, RotationRecord>,
     /// Roles.
     pub roles: Records<RoleName, Role>,
     /// Edges, banned ones included.
@@ -65,6 +67,7 @@ pub(super) enum Entry {
     Ca(Arc<Stored<CaRecord>>),
     Answer(Arc<Stored<AnswerRecord>>),
     Ingest(Arc<Stored<IngestRecord>>),
+    Rotation(Arc<Stored<RotationRecord>>),
 }
 
 impl Entry {
@@ -76,7 +79,7 @@ impl Entry {
                 }
             };
         }
-        wrap!(Settings, Token, Database, Credential, Role, Edge, Operator, Join, Ca, Answer, Ingest)
+        wrap!(Settings, Token, Database, Credential, Role, Edge, Operator, Join, Ca, Answer, Ingest, Rotation)
     }
 
     pub(super) fn meta(&self) -> &Meta {
@@ -92,6 +95,7 @@ impl Entry {
             Self::Ca(e) => &e.meta,
             Self::Answer(e) => &e.meta,
             Self::Ingest(e) => &e.meta,
+            Self::Rotation(e) => &e.meta,
         }
     }
 }
@@ -119,6 +123,7 @@ impl State {
             tokens: Arc::default(),
             databases: Arc::default(),
             credentials: Arc::default(),
+            rotations: Arc::default(),
             roles: Arc::default(),
             edges: Arc::default(),
             operators: Arc::default(),
@@ -156,6 +161,7 @@ impl State {
             RecordKey::Join(verifier) => swap_in!(Join, joins, *verifier),
             RecordKey::Ca(slot) => swap_in!(Ca, authorities, *slot),
             RecordKey::Answer(actor, id) => swap_in!(Answer, answers, (actor.clone(), id.clone())),
+            RecordKey::Rotation(name) => swap_in!(Rotation, rotations, name.clone()),
             RecordKey::Ingest(edge, boot) => swap_in!(Ingest, ingests, (edge.clone(), boot.clone())),
         }
     }
@@ -185,6 +191,7 @@ impl State {
             RecordKey::Join(verifier) => self.joins.get(verifier).cloned().map(Entry::Join),
             RecordKey::Ca(slot) => self.authorities.get(slot).cloned().map(Entry::Ca),
             RecordKey::Answer(actor, id) => self.answers.get(&(actor.clone(), id.clone())).cloned().map(Entry::Answer),
+            RecordKey::Rotation(name) => self.rotations.get(name).cloned().map(Entry::Rotation),
             RecordKey::Ingest(edge, boot) => {
                 self.ingests.get(&(edge.clone(), boot.clone())).cloned().map(Entry::Ingest)
             }

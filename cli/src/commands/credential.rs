@@ -1,9 +1,16 @@
 //! `nlactl credential ...`
 
+mod rotation;
+mod rotation_sql;
+
 use clap::Subcommand;
 use nla_domain::{id::DatabaseName, secret::Secret};
 use nla_proto::v1::{self, credentials_client::CredentialsClient};
 
+use self::{
+    rotation::{Rotate, RotationCommand},
+    rotation_sql::RotationSqlArgs,
+};
 use crate::{
     args::Globals,
     exit::CliError,
@@ -36,6 +43,27 @@ Examples:
     /// List credentials, without passwords
     #[command(after_help = "Examples:\n  nlactl credential list")]
     List,
+    /// Give a database's credential a new password and the other one of two roles, without a failed call
+    #[command(after_help = "\
+It goes on in the control plane when this command ends; `rotation show` tells how far
+it is. Ends with 1 when it failed, and says what leads on.
+
+Examples:
+  nlactl credential rotate shop
+  nlactl credential rotate shop --grace 5m --no-wait
+  nlactl credential rotate shop --emergency --yes")]
+    Rotate(Rotate),
+    /// Rotations: with which roles, when, and how far
+    #[command(subcommand)]
+    Rotation(RotationCommand),
+    /// Print SQL that makes the roles with which a credential rotates
+    #[command(after_help = "\
+The SQL goes to stdout, with comments; a superuser runs it with psql, once or again.
+
+Examples:
+  nlactl credential rotation-sql shop --reader nla_reader > shop-rotation.sql
+  nlactl credential rotation-sql shop --role shop_a --role shop_b --manager shop_manager | psql -X -d shop -f -")]
+    RotationSql(RotationSqlArgs),
 }
 
 impl CredentialCommand {
@@ -46,6 +74,9 @@ impl CredentialCommand {
                 let password = source.read(&format!("Password of {username} for database {database}: "))?;
                 set(&session, output, database, username, &password).await
             }
+            Self::Rotate(rotate) => rotate.run(globals, output).await,
+            Self::Rotation(command) => command.run(globals, output).await,
+            Self::RotationSql(args) => args.run(output),
             Self::List => {
                 let answer = Session::open(globals)?
                     .call("list the credentials", v1::ListCredentialsRequest {}, async |channel, request| {

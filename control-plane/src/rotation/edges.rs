@@ -30,7 +30,7 @@ pub(super) struct Missing {
 /// # Errors
 /// Why no connected edge could.
 pub(super) async fn verify(registry: &Registry, candidate: &Credential) -> Result<(), String> {
-    let mut last = "no edge is connected that could try the new password".to_owned();
+    let mut last = "the edge that could have tried the new password has gone".to_owned();
     for edge in registry.connected() {
         match registry.probe_candidate(&edge, candidate).await {
             Some(result) if result.ok => return Ok(()),

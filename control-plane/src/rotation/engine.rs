@@ -209,6 +209,6 @@ impl Engine {
 }
 
 fn same_step(one: &Run, other: &Run) -> bool {
-    let key = |run: &Run| (run.number, run.step, run.reverting, run.is_moving());
+    let key = |run: &Run| (run.number, run.step, run.reverting, run.force, run.is_moving());
     key(one) == key(other)
 }

@@ -23,6 +23,9 @@ const RETRIES: [Duration; 3] = [Duration::from_millis(300), Duration::from_secs(
 /// Connected edges apply a revision in milliseconds. Who is in a hurry waits no
 /// longer for the others.
 const HURRIED: Duration = Duration::from_secs(5);
+/// Longer than an edge waits between two attempts to connect.
+const EDGE_PATIENCE: Duration = Duration::from_secs(30);
+const NO_EDGE: &str = "no edge is connected that could try the new password; with --force none has to";
 /// Between two looks at edges and at sessions.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -48,8 +51,10 @@ impl Engine {
                 to(Step::Verified)
             }
             Step::Verified => {
-                let alone = run.force && self.registry.count() == 0;
-                if !run.emergency && !alone {
+                if !run.emergency && !self.has_edge(task).await {
+                    return if self.still_wanted(task) { Err(NO_EDGE.to_owned()) } else { Ok(None) };
+                }
+                if !run.emergency && self.registry.count() > 0 {
                     edges::verify(&self.registry, &candidate(task, run.generation)).await?;
                 }
                 to(Step::VerifiedByEdge)
@@ -61,6 +66,20 @@ impl Engine {
             Step::Undoing => self.shut_new(task).await,
             Step::Done | Step::Aborted => Ok(None),
         }
+    }
+
+    /// Waits for an edge that could try the credential: after a start of the
+    /// control plane they come back one by one. By force none is needed.
+    async fn has_edge(&self, task: &Task) -> bool {
+        let began = Instant::now();
+        while self.registry.count() == 0 && !task.run.force {
+            if began.elapsed() >= EDGE_PATIENCE || !self.still_wanted(task) {
+                return false;
+            }
+            self.note(&task.record.database, "an edge that connects and tries the new password".to_owned());
+            sleep(LOOK_EVERY).await;
+        }
+        true
     }
 
     /// Waits until every edge uses the credential, or cannot use any.

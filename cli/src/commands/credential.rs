@@ -14,7 +14,7 @@ use self::{
 use crate::{
     args::Globals,
     exit::CliError,
-    input::PasswordSource,
+    input::{Import, PasswordSource},
     output::{
         Output,
         views::{List, database::Credential},
@@ -30,15 +30,19 @@ Examples:
   nlactl credential set shop --username nla_reader
   nlactl credential set shop --username nla_reader --password-file shop.password
   pass show shop | nlactl credential set shop --username nla_reader --password-stdin
-  nlactl credential set shop --username nla_reader --password-stdin < shop.password")]
+  nlactl credential set shop --username nla_reader --password-stdin < shop.password
+  nlactl credential set shop --from-pgpass
+  nlactl credential set shop --from-uri shop.uri")]
     Set {
         /// The database
         database: DatabaseName,
         /// PostgreSQL's role name; it should have no right but to read
-        #[arg(long)]
-        username: String,
+        #[arg(long, required_unless_present_any = ["from_pgpass", "from_uri"])]
+        username: Option<String>,
         #[command(flatten)]
         source: PasswordSource,
+        #[command(flatten)]
+        import: Import,
     },
     /// List credentials, without passwords
     #[command(after_help = "Examples:\n  nlactl credential list")]
@@ -69,7 +73,14 @@ Examples:
 impl CredentialCommand {
     pub(crate) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), CliError> {
         match self {
-            Self::Set { database, username, source } => {
+            Self::Set { database, username, import, .. } if import.is_given() => {
+                let session = Session::open(globals)?;
+                let definition = super::database::get(&session, database).await?.database.unwrap_or_default();
+                let (username, password) = import.read(&definition, username.as_deref())?;
+                set(&session, output, database, &username, &password).await
+            }
+            Self::Set { database, username, source, .. } => {
+                let username = username.as_deref().unwrap_or_default();
                 let session = Session::open(globals)?;
                 let password = source.read(&format!("Password of {username} for database {database}: "))?;
                 set(&session, output, database, username, &password).await

@@ -1,4 +1,5 @@
-//! Runs docs/operations.md: each of its commands, in its order, in one shell.
+//! Runs docs/operations.md: each of its commands, in its order, in one shell,
+//! and then those of docs/credential-rotation.md that need no database.
 
 use std::{fs, path::Path, process::Stdio};
 
@@ -8,10 +9,12 @@ use crate::{
 };
 
 const PAGE: &str = include_str!("../../../docs/operations.md");
+const ROTATION: &str = include_str!("../../../docs/credential-rotation.md");
 
-/// The lines after a `$` in the page's console blocks.
+/// The lines after a `$` in the pages' console blocks.
 fn commands() -> impl Iterator<Item = &'static str> {
-    let blocks = PAGE.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("console\n"));
+    let blocks = [PAGE, ROTATION].into_iter().flat_map(|page| page.split("```").skip(1).step_by(2));
+    let blocks = blocks.filter_map(|block| block.strip_prefix("console\n"));
     blocks.flat_map(str::lines).map(|line| line.strip_prefix("$ ").expect("blocks hold commands only"))
 }
 

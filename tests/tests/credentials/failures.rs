@@ -176,9 +176,9 @@ async fn a_configuration_that_cannot_work_is_refused_with_the_reason() {
         ([PAIR[0], MANAGER], &bench.manager_password, "three different ones"),
         ([PAIR[0], "nobody_of_that_name"], &bench.manager_password, "does not have both roles"),
         ([PAIR[0], "nla_super"], &bench.manager_password, "is a superuser"),
-        ([PAIR[0], sample::READER], &bench.manager_password, "may not end the sessions"),
+        ([PAIR[0], "nla_stranger"], &bench.manager_password, "may not end the sessions"),
     ];
-    bench.watch.batch_execute("CREATE ROLE nla_super SUPERUSER").await.unwrap();
+    bench.watch.batch_execute("CREATE ROLE nla_super SUPERUSER; CREATE ROLE nla_stranger").await.unwrap();
     for (roles, password, reason) in cases {
         let refused = bench.configure(roles, password).await.unwrap_err();
         assert!(refused.message().contains(reason), "{roles:?}: {refused:?}");

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{
     binaries::program,
     plane::Plane,
-    process::{Ended, Running},
+    process::{Ended, Running, until},
 };
 
 const MANAGER_PASSWORD: &str = "manager-password-of-this-test";
@@ -27,6 +27,28 @@ const ROUNDS: u32 = 8;
 fn shown(plane: &Plane) -> Value {
     let text = plane.run(&["credential", "rotation", "show", "shop", "-o", "json"]);
     serde_json::from_str(&text).unwrap()
+}
+
+/// Runs the commands of docs/credential-rotation.md that need a database.
+fn run_page(plane: &Plane, sample: &sample::TemporarySample) {
+    const PAGE: &str = include_str!("../../../docs/credential-rotation.md");
+    let (port, password) = (sample.postgres.port(), sample.sample.reader_password.expose());
+    let line = format!("127.0.0.1:{port}:shop:{}:{password}\n", sample::READER);
+    write_private(&plane.folder().join("shop.pgpass"), line.as_bytes()).unwrap();
+    let uri = format!("postgres://{}:{password}@127.0.0.1:{port}/shop", sample::READER);
+    write_private(&plane.folder().join("shop.uri"), uri.as_bytes()).unwrap();
+    let blocks = PAGE.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
+    let mut done = 0;
+    for line in blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("nlactl ")) {
+        let words: Vec<&str> = line.split('#').next().unwrap().split_whitespace().collect();
+        // What was begun without watching has to end first.
+        until("the end of the rotation", || shown(plane)["run"]["state"] == "done");
+        let mut command = plane.nlactl(&words);
+        let ended = Ended::of(command.env("PGPASSFILE", plane.folder().join("shop.pgpass"))).expect(0);
+        assert!(!ended.out.contains(password) && !ended.err.contains(password), "{line}");
+        done += 1;
+    }
+    assert!(done >= 10, "{done} commands");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,6 +121,7 @@ async fn a_rotation_survives_kills_at_any_moment() {
         let user = client.query("SELECT current_user").await.unwrap();
         assert_eq!(user["rows"][0][0], run["new_role"], "after {found:?}");
     }
+    run_page(&plane, &sample);
     println!("steps at the first look after each kill: {found:?}");
     edge.stop();
     plane.stop();

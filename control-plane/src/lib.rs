@@ -11,5 +11,6 @@ pub mod pki;
 mod postgres;
 mod rotation;
 mod services;
+mod sources;
 pub mod store;
 mod stream;

@@ -3,14 +3,20 @@
 mod rotation;
 mod rotation_sql;
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use nla_domain::{id::DatabaseName, secret::Secret};
-use nla_proto::v1::{self, credentials_client::CredentialsClient};
+use nla_proto::{
+    failure::Failure,
+    v1::{self, credentials_client::CredentialsClient},
+};
 
 use self::{
     rotation::{Rotate, RotationCommand},
     rotation_sql::RotationSqlArgs,
 };
+use super::wire_span;
 use crate::{
     args::Globals,
     exit::CliError,
@@ -20,6 +26,7 @@ use crate::{
         views::{List, database::Credential},
     },
     session::{MAX_MESSAGE_BYTES, Session},
+    values::parse_span,
 };
 
 #[derive(Debug, Subcommand)]
@@ -43,6 +50,35 @@ Examples:
         source: PasswordSource,
         #[command(flatten)]
         import: Import,
+    },
+    /// Take a credential from a file, a variable or a program of the control plane's machine, now and from now on
+    #[command(after_help = "\
+The control plane's configuration says what may be named ([credentials]). What it
+reads is a password, or JSON with password, username and expires_at. A new value is
+tried by an edge before it counts; the last one serves through an outage.
+
+Examples:
+  nlactl credential reference shop --username nla_reader --source file:/run/secrets/shop
+  nlactl credential reference shop --username nla_reader --source env:SHOP_PASSWORD
+  nlactl credential reference shop --source 'exec:/usr/local/bin/db-login shop' --every 10m")]
+    Reference {
+        /// The database
+        database: DatabaseName,
+        /// PostgreSQL's role name, unless the source names one
+        #[arg(long, default_value = "")]
+        username: String,
+        /// file:/path, env:NAME, or exec:/path/to/program and its arguments
+        #[arg(long)]
+        source: String,
+        /// Between two runs of a program [default: half the life of what it gave, or 5m]
+        #[arg(long, value_name = "TIME", value_parser = parse_span)]
+        every: Option<Duration>,
+    },
+    /// Show a credential without its password: where it comes from, and when it ends
+    #[command(after_help = "Examples:\n  nlactl credential show shop")]
+    Show {
+        /// The database
+        database: DatabaseName,
     },
     /// List credentials, without passwords
     #[command(after_help = "Examples:\n  nlactl credential list")]
@@ -88,16 +124,47 @@ impl CredentialCommand {
             Self::Rotate(rotate) => rotate.run(globals, output).await,
             Self::Rotation(command) => command.run(globals, output).await,
             Self::RotationSql(args) => args.run(output),
-            Self::List => {
-                let answer = Session::open(globals)?
-                    .call("list the credentials", v1::ListCredentialsRequest {}, async |channel, request| {
-                        CredentialsClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES).list(request).await
+            Self::Reference { database, username, source, every } => {
+                let session = Session::open(globals)?;
+                let request = v1::ReferenceCredentialRequest {
+                    idempotency_key: session.key(),
+                    database: database.to_string(),
+                    username: username.clone(),
+                    source: source.clone(),
+                    every: wire_span(*every),
+                };
+                let what = format!("take the credential of database {database} from there");
+                let answer = session
+                    .call(&what, request, async |channel, request| {
+                        CredentialsClient::new(channel).reference(request).await
                     })
                     .await?;
-                output.result(&List(answer.credentials.into_iter().map(Credential::from_wire).collect()))
+                output.result(&Credential::from_wire(answer))
+            }
+            Self::Show { database } => {
+                let mut all = list(&Session::open(globals)?).await?;
+                let at = all.iter().position(|credential| credential.database == database.as_str());
+                let at = at.ok_or_else(|| CliError::Answered {
+                    what: format!("show the credential of database {database}"),
+                    source: Failure::not_found("credential", database.as_str()),
+                })?;
+                output.result(&Credential::from_wire(all.swap_remove(at)))
+            }
+            Self::List => {
+                let all = list(&Session::open(globals)?).await?;
+                output.result(&List(all.into_iter().map(Credential::from_wire).collect()))
             }
         }
     }
+}
+
+async fn list(session: &Session) -> Result<Vec<v1::CredentialView>, CliError> {
+    let answer = session
+        .call("list the credentials", v1::ListCredentialsRequest {}, async |channel, request| {
+            CredentialsClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES).list(request).await
+        })
+        .await?;
+    Ok(answer.credentials)
 }
 
 async fn set(

@@ -51,8 +51,8 @@ impl Import {
             Some(path) => path,
             None => default_pgpass()?,
         };
-        let bytes = files::read_private(&path)
-            .map_err(|source| CliError::local("cannot use the .pgpass file", source))?;
+        let bytes =
+            files::read_private(&path).map_err(|source| CliError::local("cannot use the .pgpass file", source))?;
         let text = std::str::from_utf8(&bytes).map_err(|_| CliError::usage("the .pgpass file is not valid UTF-8"))?;
         from_pgpass(text, database, username).ok_or_else(|| {
             let (host, port, dbname) = (&database.host, database.port, &database.dbname);
@@ -108,7 +108,9 @@ fn fields(line: &str) -> Option<[Zeroizing<String>; 5]> {
 fn read_uri(path: &Path) -> Result<Zeroizing<String>, CliError> {
     let bytes = if path.as_os_str() == "-" {
         if io::stdin().is_terminal() {
-            return Err(CliError::usage("--from-uri - would show what you type on this terminal").with_next("pipe it in"));
+            return Err(
+                CliError::usage("--from-uri - would show what you type on this terminal").with_next("pipe it in")
+            );
         }
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_URI_BYTES as usize + 1));
         let read = io::stdin().lock().take(MAX_URI_BYTES + 1).read_to_end(&mut bytes);

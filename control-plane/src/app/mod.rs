@@ -30,6 +30,7 @@ use crate::{
     pki::{Authority, PkiError},
     rotation,
     services::{self, Context},
+    sources::Refresher,
     store::{CaSlot, State, Store, StoreError, StoreOptions},
     stream::{Publisher, Registry, SyncContext},
 };
@@ -192,6 +193,7 @@ async fn assemble(config: &Config, clock: &Arc<dyn WallClock>, store: Store) -> 
             clock: Arc::clone(clock),
         }),
         rotations: rotation::Engine::new(store.clone(), registry, Arc::clone(clock)),
+        allowed_sources: config.credentials.clone(),
         refusals,
         started_at: clock.now(),
         sessions: TaskTracker::new(),
@@ -254,6 +256,13 @@ impl App {
         tasks.spawn(async move { never(certificate.renew().await) });
         let rotations = Arc::clone(&context.rotations);
         tasks.spawn(async move { never(rotations.run().await) });
+        let refresher = Refresher {
+            store: context.store.clone(),
+            registry: Arc::clone(&context.sync.registry),
+            clock: Arc::clone(&context.clock),
+            allowed: context.allowed_sources.clone(),
+        };
+        tasks.spawn(async move { never(Box::pin(refresher.run()).await) });
         tasks.spawn(record_refusals(context.store.clone(), refused));
         tracing::info!(listen = %addresses.0, enrolment = %addresses.1, revision = %context.store.state().revision, "control plane serves");
 

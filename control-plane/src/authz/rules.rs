@@ -48,6 +48,8 @@ pub const RULES: &[(&str, Rule)] = &[
     ("/nla.v1.Databases/Delete", ADMINISTER),
     ("/nla.v1.Databases/Test", OPERATE),
     ("/nla.v1.Credentials/Set", OPERATE),
+    // Makes the control plane read and run things.
+    ("/nla.v1.Credentials/Reference", ADMINISTER),
     ("/nla.v1.Credentials/List", READ),
     // Decides which database roles NLA may change.
     ("/nla.v1.Rotations/Configure", ADMINISTER),

@@ -16,6 +16,8 @@ use nla_domain::snapshot::{DEFAULT_STANDARD_STALENESS, DEFAULT_STRICT_STALENESS,
 pub use nla_proto::startup::{ConfigError, LogConfig, LogFormat};
 pub use raw::Overrides;
 
+pub use crate::sources::AllowedSources;
+
 /// Port of the main listener; nothing well known uses it.
 pub const DEFAULT_PORT: u16 = 7443;
 /// Port of the enrolment listener, beside the main one.
@@ -49,6 +51,8 @@ pub struct Config {
     pub trust_domain: String,
     /// How long tokens outlive an edge's contact.
     pub staleness: StalenessBounds,
+    /// Where credentials may come from.
+    pub credentials: AllowedSources,
     /// Bounds on load.
     pub limits: Limits,
     /// Time that running calls get when the program stops.
@@ -105,6 +109,7 @@ impl Config {
             names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
             trust_domain: DEFAULT_TRUST_DOMAIN.to_owned(),
             staleness: StalenessBounds::default(),
+            credentials: AllowedSources::default(),
             limits: Limits::default(),
             shutdown_deadline: DEFAULT_SHUTDOWN,
             log: LogConfig::default(),

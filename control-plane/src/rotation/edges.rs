@@ -29,7 +29,7 @@ pub(super) struct Missing {
 ///
 /// # Errors
 /// Why no connected edge could.
-pub(super) async fn verify(registry: &Registry, candidate: &Credential) -> Result<(), String> {
+pub(crate) async fn verify(registry: &Registry, candidate: &Credential) -> Result<(), String> {
     let mut last = "the edge that could have tried the new password has gone".to_owned();
     for edge in registry.connected() {
         match registry.probe_candidate(&edge, candidate).await {

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::store::{Draft, Login, RotationRecord, Run, Step};
 
-pub(crate) use self::{engine::Engine, server::check_pair};
+pub(crate) use self::{edges::verify as verify_by_edge, engine::Engine, server::check_pair};
 
 /// As audit events and logs name the one who does the steps.
 pub(crate) const ACTOR: &str = "control-plane/rotation";
@@ -49,6 +49,12 @@ pub(crate) fn begin(draft: &mut Draft<'_>, record: &RotationRecord, wish: Wish) 
                 run.step.as_str()
             ),
         };
+        return Err(Failure::new(ErrorKind::FailedPrecondition, message).with_field("database"));
+    }
+    if draft.state().sources.contains_key(name) {
+        let message = format!(
+            "the credential of {name} comes from elsewhere, where it is to be rotated; `nlactl credential set` ends that"
+        );
         return Err(Failure::new(ErrorKind::FailedPrecondition, message).with_field("database"));
     }
     let database = draft.state().databases.get(name).ok_or_else(|| Failure::not_found("database", name.as_str()))?;

@@ -98,6 +98,7 @@ impl v1::databases_server::Databases for Databases {
                 draft.remove(&credential);
             }
             draft.remove(&RecordKey::Rotation(name.clone()));
+            draft.remove(&RecordKey::Source(name.clone()));
             draft.remove(&key);
             Ok(v1::DeleteDatabaseResponse { revision: draft.revision().0 })
         });

@@ -26,7 +26,9 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
-use crate::{authz::Refusals, pki::Authority, rotation::Engine, store::Store, stream::SyncContext};
+use crate::{
+    authz::Refusals, pki::Authority, rotation::Engine, sources::AllowedSources, store::Store, stream::SyncContext,
+};
 
 /// No administrative request comes near this.
 const MAX_ADMIN_BYTES: usize = 1 << 20;
@@ -43,6 +45,8 @@ pub(crate) struct Context {
     pub(crate) authority: Arc<Authority>,
     pub(crate) sync: Arc<SyncContext>,
     pub(crate) rotations: Arc<Engine>,
+    /// Where credentials may come from.
+    pub(crate) allowed_sources: AllowedSources,
     pub(crate) refusals: Refusals,
     pub(crate) started_at: Timestamp,
     /// Sessions, which outlive the calls that began them.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     rotation::way_forward,
-    store::{EdgeRecord, Meta, OperatorRecord, Revocation, RotationRecord, Run, Stored, TokenRecord},
+    store::{EdgeRecord, Meta, OperatorRecord, Revocation, RotationRecord, Run, SourceRecord, Stored, TokenRecord},
 };
 
 pub(super) fn meta(meta: &Meta) -> v1::ObjectMeta {
@@ -97,12 +97,18 @@ pub(super) fn database_json(database: &Database) -> Value {
     })
 }
 
-pub(super) fn credential(credential: &Credential, stored: &Meta) -> v1::CredentialView {
+pub(super) fn credential(credential: &Credential, stored: &Meta, source: Option<&SourceRecord>) -> v1::CredentialView {
     v1::CredentialView {
         database: credential.database.to_string(),
         username: credential.username.clone(),
         generation: credential.generation,
         meta: Some(meta(stored)),
+        source: source.map(|source| v1::CredentialSource {
+            source: source.source.clone(),
+            refreshed_at: Some(convert::timestamp(source.refreshed_at)),
+            expires_at: source.expires_at.map(convert::timestamp),
+            error: source.error.clone().unwrap_or_default(),
+        }),
     }
 }
 

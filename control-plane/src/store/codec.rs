@@ -24,15 +24,17 @@ use super::{
 };
 
 mod rotation;
+mod source;
 
 use rotation::RotationBody;
+use source::SourceBody;
 
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 struct Envelope {
     #[prost(message, required, tag = "1")]
     meta: MetaBody,
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 17")]
     body: Option<Body>,
 }
 
@@ -63,6 +65,8 @@ enum Body {
     Ingest(IngestBody),
     #[prost(message, tag = "13")]
     Rotation(RotationBody),
+    #[prost(message, tag = "17")]
+    Source(SourceBody),
 }
 
 macro_rules! bodies {
@@ -233,6 +237,7 @@ fn body(entry: &Entry) -> Body {
             at: e.value.at.as_micros(),
         }),
         Entry::Rotation(e) => Body::Rotation((&e.value).into()),
+        Entry::Source(e) => Body::Source((&e.value).into()),
     }
 }
 
@@ -314,6 +319,7 @@ fn record(body: Body) -> Result<Record, ConvertError> {
             at: Timestamp::from_micros(body.at),
         }),
         Body::Rotation(body) => Record::Rotation(body.try_into()?),
+        Body::Source(body) => Record::Source(body.try_into()?),
     })
 }
 

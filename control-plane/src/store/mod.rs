@@ -46,7 +46,7 @@ pub use once::{Once, REMEMBERED};
 pub use open::StoreOptions;
 pub use record::{
     AnswerRecord, CaRecord, CaSlot, CertificateRecord, Draining, EdgeRecord, IngestRecord, JoinRecord, Login, Meta,
-    OperatorRecord, Record, RecordKey, Revocation, RotationRecord, Run, Step, Stored, TokenRecord,
+    OperatorRecord, Record, RecordKey, Revocation, RotationRecord, Run, SourceRecord, Step, Stored, TokenRecord,
 };
 pub use state::{Records, State};
 

@@ -18,8 +18,10 @@ use nla_domain::{
 use zeroize::Zeroizing;
 
 mod rotation;
+mod source;
 
 pub use rotation::{Login, RotationRecord, Run, Step};
+pub use source::SourceRecord;
 
 /// Where in its life a record was changed. The store fills it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,6 +261,8 @@ records! {
     Ingest(IngestRecord),
     /// How a database's credential rotates.
     Rotation(RotationRecord),
+    /// Where a credential comes from.
+    Source(SourceRecord),
 }
 
 /// Names a record.
@@ -288,6 +292,8 @@ pub enum RecordKey {
     Ingest(EdgeId, String),
     /// By its database's name.
     Rotation(DatabaseName),
+    /// By its database's name.
+    Source(DatabaseName),
 }
 
 impl Record {
@@ -306,6 +312,7 @@ impl Record {
             Self::Answer(r) => RecordKey::Answer(r.actor.clone(), r.key.clone()),
             Self::Ingest(r) => RecordKey::Ingest(r.edge.clone(), r.boot.clone()),
             Self::Rotation(r) => RecordKey::Rotation(r.database.clone()),
+            Self::Source(r) => RecordKey::Source(r.database.clone()),
         }
     }
 }
@@ -326,6 +333,7 @@ impl RecordKey {
             Self::Answer(..) => "answer",
             Self::Ingest(..) => "ingest",
             Self::Rotation(_) => "rotation",
+            Self::Source(_) => "source",
         }
     }
 
@@ -334,7 +342,9 @@ impl RecordKey {
         match self {
             Self::Settings => vec![],
             Self::Token(id) => vec![id.as_str().as_bytes()],
-            Self::Database(name) | Self::Credential(name) | Self::Rotation(name) => vec![name.as_str().as_bytes()],
+            Self::Database(name) | Self::Credential(name) | Self::Rotation(name) | Self::Source(name) => {
+                vec![name.as_str().as_bytes()]
+            }
             Self::Role(name) => vec![name.as_str().as_bytes()],
             Self::Edge(id) => vec![id.as_str().as_bytes()],
             Self::Operator(name) => vec![name.as_str().as_bytes()],
@@ -360,7 +370,8 @@ impl RecordKey {
             | Self::Ca(_)
             | Self::Answer(..)
             | Self::Ingest(..)
-            | Self::Rotation(_) => vec![],
+            | Self::Rotation(_)
+            | Self::Source(_) => vec![],
         }
     }
 }
@@ -373,7 +384,9 @@ impl fmt::Display for RecordKey {
         match self {
             Self::Settings | Self::Join(_) => Ok(()),
             Self::Token(id) => write!(f, "/{id}"),
-            Self::Database(name) | Self::Credential(name) | Self::Rotation(name) => write!(f, "/{name}"),
+            Self::Database(name) | Self::Credential(name) | Self::Rotation(name) | Self::Source(name) => {
+                write!(f, "/{name}")
+            }
             Self::Role(name) => write!(f, "/{name}"),
             Self::Edge(id) => write!(f, "/{id}"),
             Self::Operator(name) => write!(f, "/{name}"),

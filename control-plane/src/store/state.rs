@@ -14,7 +14,7 @@ use nla_domain::{
 
 use super::record::{
     AnswerRecord, CaRecord, CaSlot, EdgeRecord, IngestRecord, JoinRecord, Meta, OperatorRecord, Record, RecordKey,
-    RotationRecord, Stored, TokenRecord,
+    RotationRecord, SourceRecord, Stored, TokenRecord,
 };
 
 /// A shared map of records.
@@ -37,6 +37,8 @@ pub struct State {
     pub credentials: Records<DatabaseName, Credential>,
     /// How credentials rotate, by database.
     pub rotations: Records<DatabaseName, RotationRecord>,
+    /// Where credentials come from, by database.
+    pub sources: Records<DatabaseName, SourceRecord>,
     /// Roles.
     pub roles: Records<RoleName, Role>,
     /// Edges, banned ones included.
@@ -68,6 +70,7 @@ pub(super) enum Entry {
     Answer(Arc<Stored<AnswerRecord>>),
     Ingest(Arc<Stored<IngestRecord>>),
     Rotation(Arc<Stored<RotationRecord>>),
+    Source(Arc<Stored<SourceRecord>>),
 }
 
 impl Entry {
@@ -79,7 +82,7 @@ impl Entry {
                 }
             };
         }
-        wrap!(Settings, Token, Database, Credential, Role, Edge, Operator, Join, Ca, Answer, Ingest, Rotation)
+        wrap!(Settings, Token, Database, Credential, Role, Edge, Operator, Join, Ca, Answer, Ingest, Rotation, Source)
     }
 
     pub(super) fn meta(&self) -> &Meta {
@@ -96,6 +99,7 @@ impl Entry {
             Self::Answer(e) => &e.meta,
             Self::Ingest(e) => &e.meta,
             Self::Rotation(e) => &e.meta,
+            Self::Source(e) => &e.meta,
         }
     }
 }
@@ -124,6 +128,7 @@ impl State {
             databases: Arc::default(),
             credentials: Arc::default(),
             rotations: Arc::default(),
+            sources: Arc::default(),
             roles: Arc::default(),
             edges: Arc::default(),
             operators: Arc::default(),
@@ -162,6 +167,7 @@ impl State {
             RecordKey::Ca(slot) => swap_in!(Ca, authorities, *slot),
             RecordKey::Answer(actor, id) => swap_in!(Answer, answers, (actor.clone(), id.clone())),
             RecordKey::Rotation(name) => swap_in!(Rotation, rotations, name.clone()),
+            RecordKey::Source(name) => swap_in!(Source, sources, name.clone()),
             RecordKey::Ingest(edge, boot) => swap_in!(Ingest, ingests, (edge.clone(), boot.clone())),
         }
     }
@@ -192,6 +198,7 @@ impl State {
             RecordKey::Ca(slot) => self.authorities.get(slot).cloned().map(Entry::Ca),
             RecordKey::Answer(actor, id) => self.answers.get(&(actor.clone(), id.clone())).cloned().map(Entry::Answer),
             RecordKey::Rotation(name) => self.rotations.get(name).cloned().map(Entry::Rotation),
+            RecordKey::Source(name) => self.sources.get(name).cloned().map(Entry::Source),
             RecordKey::Ingest(edge, boot) => {
                 self.ingests.get(&(edge.clone(), boot.clone())).cloned().map(Entry::Ingest)
             }

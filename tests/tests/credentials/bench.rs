@@ -1,11 +1,16 @@
 //! A sandbox whose sample database has a manager and a pair of roles, and the
 //! calls of an operator who rotates.
 
+use std::sync::Arc;
+
 use nla_control_plane::{
     crypto::Kek,
     store::{Store, StoreOptions},
 };
-use nla_domain::{clock::SystemClock, secret::Secret};
+use nla_domain::{
+    clock::{SystemClock, WallClock},
+    secret::Secret,
+};
 use nla_proto::v1::{self, RotationStep, rotations_client::RotationsClient};
 use nla_sandbox::{
     sample,
@@ -31,7 +36,12 @@ pub(crate) struct Bench {
 impl Bench {
     /// With that many edges; the server logs every statement.
     pub(crate) async fn start(edges: usize) -> Self {
-        let sandbox = Sandbox::with_edges(edges).await.unwrap();
+        Self::start_with_clock(edges, Arc::new(SystemClock)).await
+    }
+
+    /// The same with another wall clock of the control plane.
+    pub(crate) async fn start_with_clock(edges: usize, clock: Arc<dyn WallClock>) -> Self {
+        let sandbox = Sandbox::with_clock(edges, clock).await.unwrap();
         let watch = sandbox.sample.postgres.connect_as_superuser(sample::DATABASE).await.unwrap();
         let manager_password = Secret::new("manager-password-of-this-test");
         let [a, b] = PAIR;
@@ -178,7 +188,7 @@ impl Bench {
         self.sandbox.control_plane.stop().await.unwrap();
         let config = self.sandbox.control_plane.config_mut().clone();
         let kek = Kek::load(&config.key_file, &config.data_dir).unwrap();
-        let options = StoreOptions::new(&config.data_dir, std::sync::Arc::new(SystemClock));
+        let options = StoreOptions::new(&config.data_dir, Arc::new(SystemClock));
         let store = Store::open(options, &kek).unwrap();
         let credential = store.state().credentials.values().next().unwrap().value.clone();
         store.close().await;

@@ -8,4 +8,6 @@ mod bench;
 mod failures;
 mod interrupted;
 mod rotation;
+mod schedule;
+mod sources;
 mod traffic;

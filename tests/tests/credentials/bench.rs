@@ -9,6 +9,7 @@ use nla_control_plane::{
 };
 use nla_domain::{
     clock::{SystemClock, WallClock},
+    credential::generate_password,
     secret::Secret,
 };
 use nla_proto::v1::{self, RotationStep, rotations_client::RotationsClient};
@@ -43,7 +44,8 @@ impl Bench {
     pub(crate) async fn start_with_clock(edges: usize, clock: Arc<dyn WallClock>) -> Self {
         let sandbox = Sandbox::with_clock(edges, clock).await.unwrap();
         let watch = sandbox.sample.postgres.connect_as_superuser(sample::DATABASE).await.unwrap();
-        let manager_password = Secret::new("manager-password-of-this-test");
+        // The log of this program is searched for it, and other tests log theirs.
+        let manager_password = generate_password().unwrap();
         let [a, b] = PAIR;
         let statements = [
             format!("CREATE ROLE {MANAGER} LOGIN CREATEROLE PASSWORD '{}'", manager_password.expose()),

@@ -14,3 +14,5 @@ mod services;
 mod sources;
 pub mod store;
 mod stream;
+mod tasks;
+mod uses;

@@ -4,6 +4,7 @@
 //! defaults.
 
 mod raw;
+mod tokens;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -15,6 +16,7 @@ use nla_domain::snapshot::{DEFAULT_STANDARD_STALENESS, DEFAULT_STRICT_STALENESS,
 
 pub use nla_proto::startup::{ConfigError, LogConfig, LogFormat};
 pub use raw::Overrides;
+pub use tokens::TokenPolicy;
 
 pub use crate::sources::AllowedSources;
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub staleness: StalenessBounds,
     /// Where credentials may come from.
     pub credentials: AllowedSources,
+    /// How long tokens may live.
+    pub tokens: TokenPolicy,
     /// Bounds on load.
     pub limits: Limits,
     /// Time that running calls get when the program stops.
@@ -110,6 +114,7 @@ impl Config {
             trust_domain: DEFAULT_TRUST_DOMAIN.to_owned(),
             staleness: StalenessBounds::default(),
             credentials: AllowedSources::default(),
+            tokens: TokenPolicy::default(),
             limits: Limits::default(),
             shutdown_deadline: DEFAULT_SHUTDOWN,
             log: LogConfig::default(),

@@ -11,7 +11,9 @@ use nla_domain::snapshot::MAX_STALENESS;
 use nla_proto::startup::{self, RawLog};
 use serde::Deserialize;
 
-use super::{AllowedSources, Config, ConfigError, Limits, StalenessBounds, default_key_file, staleness_range};
+use super::{
+    AllowedSources, Config, ConfigError, Limits, StalenessBounds, default_key_file, staleness_range, tokens::RawTokens,
+};
 
 /// Values from flags and the environment.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +48,7 @@ pub(super) struct RawConfig {
     shutdown_seconds: Option<u64>,
     staleness: RawStaleness,
     credentials: RawCredentials,
+    tokens: RawTokens,
     limits: RawLimits,
     log: RawLog,
 }
@@ -124,6 +127,7 @@ impl RawConfig {
             trust_domain: trust_domain(self.trust_domain, defaults.trust_domain)?,
             staleness: StalenessBounds { strict, standard },
             credentials: sources(self.credentials)?,
+            tokens: self.tokens.check()?,
             limits: Limits {
                 concurrent_calls: count(
                     "limits.concurrent_calls",

@@ -8,6 +8,7 @@ mod credentials;
 mod databases;
 mod edges;
 mod enrolment;
+mod first_use;
 mod ingest;
 mod operators;
 mod renewal;
@@ -27,7 +28,8 @@ use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use crate::{
-    authz::Refusals, pki::Authority, rotation::Engine, sources::AllowedSources, store::Store, stream::SyncContext,
+    authz::Refusals, config::TokenPolicy, pki::Authority, rotation::Engine, sources::AllowedSources, store::Store,
+    stream::SyncContext,
 };
 
 /// No administrative request comes near this.
@@ -48,6 +50,7 @@ pub(crate) struct Context {
     /// Where credentials may come from.
     pub(crate) allowed_sources: AllowedSources,
     pub(crate) refusals: Refusals,
+    pub(crate) token_policy: TokenPolicy,
     pub(crate) started_at: Timestamp,
     /// Sessions, which outlive the calls that began them.
     pub(crate) sessions: TaskTracker,

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use crate::{
     rotation::way_forward,
-    store::{EdgeRecord, Meta, OperatorRecord, Revocation, RotationRecord, Run, SourceRecord, Stored, TokenRecord},
+    store::{
+        EdgeRecord, Meta, OperatorRecord, Revocation, RotationRecord, Run, SourceRecord, Stored, TokenRecord, TokenUse,
+    },
 };
 
 pub(super) fn meta(meta: &Meta) -> v1::ObjectMeta {
@@ -48,6 +50,17 @@ pub(super) fn token(record: &TokenRecord, stored: &Meta) -> v1::TokenView {
         predecessor: text(record.predecessor.as_ref()),
         successor: text(record.successor.as_ref()),
         meta: Some(meta(stored)),
+        labels: record.labels.as_map().clone(),
+        last_use: None,
+    }
+}
+
+pub(super) fn token_use(used: &TokenUse) -> v1::TokenLastUse {
+    v1::TokenLastUse {
+        at: Some(convert::timestamp(used.at)),
+        edge_id: used.edge.to_string(),
+        client_address: text(used.address.as_ref()),
+        calls: used.calls,
     }
 }
 
@@ -64,6 +77,7 @@ pub(super) fn token_json(record: &TokenRecord) -> Value {
         "calls_per_second": token.limits.calls_per_second,
         "burst": token.limits.burst,
         "concurrent_calls": token.limits.concurrent_calls,
+        "labels": record.labels.as_map(),
         "revoked": record.revoked.is_some(),
         "predecessor": record.predecessor.map(|id| id.to_string()),
         "successor": record.successor.map(|id| id.to_string()),
@@ -198,6 +212,8 @@ pub(super) fn edge(stored: &Stored<EdgeRecord>) -> v1::EdgeView {
         revoked_at: revoked_at(record.revoked.as_ref()),
         draining_since: record.draining.as_ref().map(|draining| convert::timestamp(draining.since)),
         draining_reason: record.draining.as_ref().map(|draining| draining.reason.clone()).unwrap_or_default(),
+        quarantined_since: record.quarantine.as_ref().map(|quarantine| convert::timestamp(quarantine.since)),
+        quarantine_reason: record.quarantine.as_ref().map(|quarantine| quarantine.reason.clone()).unwrap_or_default(),
         ..Default::default()
     }
 }
@@ -206,6 +222,8 @@ pub(super) fn edge_json(record: &EdgeRecord) -> Value {
     json!({
         "certificate_expires_at": record.certificate.not_after.to_string(),
         "revoked": record.revoked.is_some(),
+        "previous_certificate_expires_at": record.previous.as_ref().map(|previous| previous.not_after.to_string()),
         "draining": record.draining.is_some(),
+        "quarantined": record.quarantine.is_some(),
     })
 }

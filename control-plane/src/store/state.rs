@@ -16,6 +16,7 @@ use super::record::{
     AnswerRecord, CaRecord, CaSlot, EdgeRecord, IngestRecord, JoinRecord, Meta, OperatorRecord, Record, RecordKey,
     RotationRecord, SourceRecord, Stored, TokenRecord,
 };
+use super::token_use::{TokenUse, TokenUsesRecord};
 
 /// A shared map of records.
 pub type Records<K, T> = Arc<BTreeMap<K, Arc<Stored<T>>>>;
@@ -53,6 +54,8 @@ pub struct State {
     pub(super) answers: Records<(String, String), AnswerRecord>,
     /// How far each edge's events are stored, by edge and boot.
     pub(super) ingests: Records<(EdgeId, String), IngestRecord>,
+    /// When tokens were last used, by shard.
+    pub(super) token_uses: Records<u8, TokenUsesRecord>,
 }
 
 /// A stored record of any kind, shared.
@@ -71,6 +74,7 @@ pub(super) enum Entry {
     Ingest(Arc<Stored<IngestRecord>>),
     Rotation(Arc<Stored<RotationRecord>>),
     Source(Arc<Stored<SourceRecord>>),
+    TokenUses(Arc<Stored<TokenUsesRecord>>),
 }
 
 impl Entry {
@@ -82,7 +86,10 @@ impl Entry {
                 }
             };
         }
-        wrap!(Settings, Token, Database, Credential, Role, Edge, Operator, Join, Ca, Answer, Ingest, Rotation, Source)
+        wrap!(
+            Settings, Token, Database, Credential, Role, Edge, Operator, Join, Ca, Answer, Ingest, Rotation, Source,
+            TokenUses
+        )
     }
 
     pub(super) fn meta(&self) -> &Meta {
@@ -100,6 +107,7 @@ impl Entry {
             Self::Ingest(e) => &e.meta,
             Self::Rotation(e) => &e.meta,
             Self::Source(e) => &e.meta,
+            Self::TokenUses(e) => &e.meta,
         }
     }
 }
@@ -136,6 +144,7 @@ impl State {
             authorities: Arc::default(),
             answers: Arc::default(),
             ingests: Arc::default(),
+            token_uses: Arc::default(),
         }
     }
 
@@ -169,6 +178,7 @@ impl State {
             RecordKey::Rotation(name) => swap_in!(Rotation, rotations, name.clone()),
             RecordKey::Source(name) => swap_in!(Source, sources, name.clone()),
             RecordKey::Ingest(edge, boot) => swap_in!(Ingest, ingests, (edge.clone(), boot.clone())),
+            RecordKey::TokenUses(shard) => swap_in!(TokenUses, token_uses, *shard),
         }
     }
 
@@ -202,7 +212,13 @@ impl State {
             RecordKey::Ingest(edge, boot) => {
                 self.ingests.get(&(edge.clone(), boot.clone())).cloned().map(Entry::Ingest)
             }
+            RecordKey::TokenUses(shard) => self.token_uses.get(shard).cloned().map(Entry::TokenUses),
         }
+    }
+
+    /// When a token was last used, as far as it is stored.
+    pub fn token_use(&self, token: &TokenId) -> Option<&TokenUse> {
+        self.token_uses.get(&TokenUsesRecord::shard_of(token))?.value.uses.get(token)
     }
 
     /// Where in its life a record was last changed; `None` when there is none.

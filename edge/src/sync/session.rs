@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use nla_domain::{credential::Credential, id::DatabaseName};
 use nla_proto::{
-    convert::item_kind,
+    convert::{from_timestamp, item_kind, timestamp},
     failure::Failure,
     tls::client,
     v1::{self, ControlMessage, EdgeMessage, control_message, edge_message, edge_sync_client::EdgeSyncClient},
@@ -21,14 +21,18 @@ use tonic::Streaming;
 
 use super::{
     SyncClient, SyncError,
-    state::{Applied, Arriving, State},
+    state::{Applied, Arriving, State, StateError},
 };
+use crate::pipeline::TokenUse;
 
 /// A heartbeat is due each second; after this long without any message the
 /// stream is taken to be dead.
 pub(super) const SILENCE: Duration = Duration::from_secs(5);
 /// How often use is reported.
 const USAGE_EVERY: Duration = Duration::from_secs(1);
+/// Tokens in one report. The control plane takes messages of 64 KiB, and this
+/// many are 40 KiB with the longest addresses.
+const MAX_TOKEN_USES: usize = 500;
 /// Outgoing messages that may wait.
 const OUTGOING: usize = 64;
 /// Refused items that are reported by name; the log counts the others.
@@ -48,6 +52,8 @@ pub(super) struct Session<'a> {
     confirmed: bool,
     /// Asked to drain on this stream.
     drained: bool,
+    /// Put into quarantine on this stream.
+    quarantined: bool,
     probes: JoinSet<()>,
     probe_slots: Arc<Semaphore>,
 }
@@ -61,6 +67,7 @@ impl<'a> Session<'a> {
             arriving: Arriving::default(),
             confirmed: false,
             drained: false,
+            quarantined: false,
             probes: JoinSet::new(),
             probe_slots: Arc::new(Semaphore::new(MAX_PROBES)),
         }
@@ -155,10 +162,30 @@ impl<'a> Session<'a> {
                 self.drained = false;
                 self.client.holder.set_draining(None);
             }
+            Message::Quarantine(quarantine) => self.quarantine(quarantine.reason),
+            Message::Release(v1::Release {}) => {
+                tracing::info!("released from quarantine");
+                self.quarantined = false;
+                self.client.holder.set_quarantine(None);
+            }
             Message::Revoked(revoked) => return Err(SyncError::Banned(revoked.reason)),
             Message::ProbeRequest(request) => self.probe(request, out),
         }
         Ok(())
+    }
+
+    /// Does not wait for the state that follows: what this edge holds is not to
+    /// be used for another moment.
+    fn quarantine(&mut self, reason: String) {
+        tracing::error!(
+            reason,
+            "put into quarantine: every call is refused, running ones are cancelled, the state is forgotten"
+        );
+        if !self.quarantined {
+            self.quarantined = true;
+            self.state.clear();
+        }
+        self.client.holder.set_quarantine(Some(reason));
     }
 
     async fn adopt(&mut self, applied: Applied, out: &mpsc::Sender<EdgeMessage>) -> Result<(), SyncError> {
@@ -192,6 +219,10 @@ impl<'a> Session<'a> {
         if !self.state.confirms(beat.revision, &beat.digest) {
             return Err(SyncError::Diverged { theirs: beat.revision, ours });
         }
+        if let Some(at) = &beat.at {
+            let at = from_timestamp("at", at).map_err(|_| StateError::Malformed("time"))?;
+            self.client.wall.heard(at);
+        }
         self.client.holder.heard();
         self.now_confirmed();
         Ok(())
@@ -205,16 +236,27 @@ impl<'a> Session<'a> {
             if !self.drained {
                 self.client.holder.set_draining(None);
             }
+            if !self.quarantined {
+                self.client.holder.set_quarantine(None);
+            }
             tracing::info!(revision = self.state.held().map(|held| held.revision.0), "following the control plane");
         }
     }
 
     fn report_usage(&self, out: &mpsc::Sender<EdgeMessage>) {
         let (calls_total, calls_running) = (self.client.hooks.usage)();
-        let audit_queue_length = self.client.audit.waiting();
-        let usage = v1::Usage { calls_total, calls_running, audit_queue_length };
-        // A full channel loses one report of many.
-        let _ = out.try_send(EdgeMessage { message: Some(edge_message::Message::Usage(usage)) });
+        // A full channel loses one report of many; uses of tokens wait for the
+        // next one.
+        let Ok(place) = out.try_reserve() else { return };
+        let usage = v1::Usage {
+            calls_total,
+            calls_running,
+            audit_queue_length: self.client.audit.waiting(),
+            token_uses: (self.client.hooks.token_uses)(MAX_TOKEN_USES).into_iter().map(token_use).collect(),
+            web_certificate_expires_at: (self.client.hooks.web_certificate)().map(timestamp),
+            clock_lead_ms: self.client.wall.lead_millis(),
+        };
+        place.send(EdgeMessage { message: Some(edge_message::Message::Usage(usage)) });
     }
 
     fn probe(&mut self, request: v1::ProbeRequest, out: &mpsc::Sender<EdgeMessage>) {
@@ -236,6 +278,15 @@ impl<'a> Session<'a> {
             // When the stream is gone, so is whoever asked.
             let _ = send(&out, edge_message::Message::ProbeResult(result)).await;
         });
+    }
+}
+
+fn token_use(used: TokenUse) -> v1::TokenUse {
+    v1::TokenUse {
+        token_id: used.token.to_string(),
+        last_used_at: Some(timestamp(used.at)),
+        client_address: used.address.to_string(),
+        calls: used.calls,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     input::{Confirm, PasswordSource},
     output::{
         Output,
-        views::{List, rotation::Rotation},
+        views::{List, credential_rotation::Rotation},
     },
     session::{MAX_MESSAGE_BYTES, Session},
     values::{parse_name, parse_span},

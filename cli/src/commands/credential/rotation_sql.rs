@@ -9,7 +9,7 @@ use nla_domain::{database::DatabaseLimits, id::DatabaseName};
 use crate::{
     exit::CliError,
     grant::{Rotating, rotation_script},
-    output::{Output, views::rotation::RotationSql},
+    output::{Output, views::credential_rotation::RotationSql},
     values::{parse_name, parse_span},
 };
 

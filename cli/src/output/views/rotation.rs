@@ -1,197 +1,154 @@
-//! Rotations of credentials: how a database's credential rotates, and how far
-//! the newest rotation is.
+//! The rotation of many tokens: the plan, and what came of it.
 
-use std::time::Duration;
+use std::path::PathBuf;
 
-use nla_proto::v1::{self, RotationStep};
-use serde::Serialize;
+use nla_domain::secret::Secret;
+use serde::{Serialize, Serializer};
 
-use super::{
-    Listed,
-    wire::{self, Meta, When},
-};
-use crate::output::{Cell, Show, Table, Tone, elapsed, millis};
+use crate::output::{Cell, Show, Table};
 
-/// SQL that lets a credential rotate.
-#[derive(Debug, Serialize)]
-pub(crate) struct RotationSql {
-    pub(crate) database: String,
-    pub(crate) roles: [String; 2],
-    pub(crate) manager: String,
-    pub(crate) sql: String,
+/// Which tokens are to be replaced.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Plan {
+    pub(crate) tokens: Vec<Planned>,
+    pub(crate) skipped: Vec<Skipped>,
+    /// A run that was begun before goes on.
+    pub(crate) begun_before: bool,
 }
 
-/// A database's rotation.
-#[derive(Debug, Serialize)]
-pub(crate) struct Rotation {
-    database: String,
-    manager: String,
-    roles: Vec<String>,
-    every_seconds: Option<u64>,
-    next_at: When,
-    run: Option<Run>,
-    #[serde(flatten)]
-    meta: Meta,
+/// One that is.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Planned {
+    pub(crate) id: String,
+    pub(crate) owner: String,
+    pub(crate) purpose: String,
 }
 
+/// One that fits and is not.
 #[derive(Debug, Serialize)]
-struct Run {
-    number: u64,
-    step: &'static str,
-    state: &'static str,
-    old_role: Option<String>,
-    new_role: String,
-    generation: u64,
-    emergency: bool,
-    force: bool,
-    reverting: bool,
-    grace_ms: f64,
-    started_by: String,
-    started_at: When,
-    changed_at: When,
-    waiting_for: Option<String>,
-    failure: Option<String>,
-    next: Option<String>,
-    unreached_edges: Vec<String>,
-    remark: Option<String>,
+pub(crate) struct Skipped {
+    pub(crate) id: String,
+    pub(crate) why: String,
 }
 
-fn step_name(step: RotationStep) -> &'static str {
-    match step {
-        RotationStep::Planned => "planned",
-        RotationStep::Set => "set",
-        RotationStep::Verified => "verified",
-        RotationStep::VerifiedByEdge => "verified-by-edge",
-        RotationStep::Published => "published",
-        RotationStep::Acknowledged => "acknowledged",
-        RotationStep::Drained => "drained",
-        RotationStep::Done => "done",
-        RotationStep::Undoing => "undoing",
-        RotationStep::Aborted => "aborted",
-        RotationStep::Unspecified => "unknown",
+impl Plan {
+    /// The plan of a run that was begun before.
+    pub(crate) fn again(tokens: Vec<String>) -> Self {
+        let tokens = tokens.into_iter().map(|id| Planned { id, ..Default::default() }).collect();
+        Self { tokens, skipped: vec![], begun_before: true }
     }
-}
 
-impl Run {
-    fn from_wire(run: v1::RotationRun) -> Self {
-        let step = run.step();
-        let state = match step {
-            RotationStep::Done => "done",
-            RotationStep::Aborted => "aborted",
-            _ if !run.failure.is_empty() => "failed",
-            _ => "running",
-        };
-        Self {
-            number: run.number,
-            step: step_name(step),
-            state,
-            old_role: wire::text(run.old_role),
-            new_role: run.new_role,
-            generation: run.generation,
-            emergency: run.emergency,
-            force: run.force,
-            reverting: run.reverting,
-            grace_ms: millis(wire::duration(run.grace.as_ref())),
-            started_by: run.started_by,
-            started_at: When::from_wire(run.started_at.as_ref()),
-            changed_at: When::from_wire(run.changed_at.as_ref()),
-            waiting_for: wire::text(run.waiting_for),
-            failure: wire::text(run.failure),
-            next: wire::text(run.next),
-            unreached_edges: run.unreached_edges,
-            remark: wire::text(run.remark),
+    /// The tokens to be replaced.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.tokens.iter().map(|token| token.id.clone()).collect()
+    }
+
+    /// A line for each token, and how many there are.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let (count, skipped) = (self.tokens.len(), self.skipped.len());
+        if self.begun_before {
+            return vec![format!("A rotation of {count} tokens that was begun before goes on.")];
         }
-    }
-
-    fn tone(&self) -> Tone {
-        if self.state == "failed" { Tone::Bad } else { Tone::Good }
-    }
-}
-
-impl Rotation {
-    pub(crate) fn from_wire(view: v1::RotationView) -> Self {
-        Self {
-            database: view.database,
-            manager: view.manager_username,
-            roles: view.roles,
-            every_seconds: view.every.map(|every| wire::duration(Some(&every)).as_secs()),
-            next_at: When::from_wire(view.next_at.as_ref()),
-            run: view.run.map(Run::from_wire),
-            meta: Meta::from_wire(view.meta),
-        }
-    }
-
-    /// One line for whoever watches.
-    pub(crate) fn progress(&self) -> String {
-        let Some(run) = &self.run else { return "no rotation yet".to_owned() };
-        let waiting = run.waiting_for.as_deref().map(|what| format!("; waits for {what}")).unwrap_or_default();
-        format!("{} ({}){waiting}", run.step, run.new_role)
-    }
-
-    /// Why it stands still, and what leads on.
-    pub(crate) fn failure(&self) -> Option<(String, String)> {
-        let run = self.run.as_ref()?;
-        let failure = run.failure.as_ref()?;
-        let message = format!("the rotation failed after the step {}: {failure}", run.step);
-        Some((message, run.next.clone().unwrap_or_default()))
-    }
-
-    /// True when the new credential is in force and the old role is shut.
-    pub(crate) fn is_done(&self) -> bool {
-        self.run.as_ref().is_some_and(|run| run.state == "done")
+        let planned = self.tokens.iter().map(|token| format!("  {}  {}  {}", token.id, token.owner, token.purpose));
+        let left_out = self.skipped.iter().map(|token| format!("  {}  skipped: {}", token.id, token.why));
+        let total = format!("{count} tokens to replace, {skipped} skipped");
+        planned.chain(left_out).chain([total]).collect()
     }
 }
 
-impl Listed for Rotation {
-    fn list(items: &[Self]) -> Table {
-        let header = ["DATABASE", "ROLES", "STATE", "STEP", "CHANGED", "NEXT"];
-        items.iter().fold(Table::list(header), |table, rotation| {
-            let run = rotation.run.as_ref();
-            table.row([
-                Cell::whole(&rotation.database),
-                Cell::names(&rotation.roles),
-                run.map_or_else(|| Cell::text("-"), |run| Cell::whole(run.state).toned(run.tone())),
-                Cell::text(run.map_or("-", |run| run.step)),
-                run.map_or_else(|| Cell::text("-"), |run| run.changed_at.relative()),
-                rotation.next_at.relative(),
-            ])
-        })
-    }
-
-    fn name(&self) -> &str {
-        &self.database
-    }
-}
-
-impl Show for Rotation {
+impl Show for Plan {
     fn table(&self) -> Table {
-        let every = self.every_seconds.map_or_else(|| "never".to_owned(), |every| elapsed(Duration::from_secs(every)));
-        let mut table = Table::fields()
-            .field("Database", Cell::text(&self.database))
-            .field("Roles", Cell::names(&self.roles))
-            .field("Manager", Cell::text(&self.manager))
-            .field("By itself every", Cell::text(every))
-            .field("Next", self.next_at.full("-"));
-        if let Some(run) = &self.run {
-            table = table
-                .field("Rotation", Cell::text(run.number))
-                .field("State", Cell::text(run.state).toned(run.tone()))
-                .field("Step", Cell::text(run.step))
-                .field("New role", Cell::text(&run.new_role))
-                .optional("Old role", run.old_role.as_deref().unwrap_or_default())
-                .field("Started", run.started_at.full("-"))
-                .field("Started by", Cell::text(&run.started_by))
-                .field("Changed", run.changed_at.full("-"))
-                .optional("Waits for", run.waiting_for.as_deref().unwrap_or_default())
-                .optional("Edges not reached", &run.unreached_edges.join(", "))
-                .optional("Failure", run.failure.as_deref().unwrap_or_default())
-                .optional("Way forward", run.next.as_deref().unwrap_or_default())
-                .optional("Remark", run.remark.as_deref().unwrap_or_default());
-        }
-        self.meta.rows(table)
+        let table = self.tokens.iter().fold(Table::list(["ID", "OWNER", "PURPOSE", "PLAN"]), |table, token| {
+            table.row([
+                Cell::whole(&token.id),
+                Cell::text(&token.owner),
+                Cell::text(&token.purpose),
+                Cell::text("replace"),
+            ])
+        });
+        let table = self.skipped.iter().fold(table, |table, token| {
+            table.row([Cell::whole(&token.id), Cell::text("-"), Cell::text("-"), Cell::text(&token.why)])
+        });
+        table.line(format_args!("{} tokens to replace, {} skipped", self.tokens.len(), self.skipped.len()))
     }
 
     fn essence(&self) -> Vec<String> {
-        vec![self.database.clone()]
+        self.ids()
+    }
+}
+
+/// What came of a rotation of many tokens.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Rotated {
+    pub(crate) tokens: Vec<RotatedToken>,
+    pub(crate) skipped: Vec<Skipped>,
+    pub(crate) failed: Vec<Failed>,
+    /// Not tried any more.
+    pub(crate) left: Vec<String>,
+}
+
+impl Rotated {
+    /// Edges on which the end of an old token is not confirmed.
+    pub(crate) fn unconfirmed(&self) -> Vec<&str> {
+        let mut edges: Vec<&str> =
+            self.tokens.iter().flat_map(|token| &token.unconfirmed).map(String::as_str).collect();
+        edges.sort_unstable();
+        edges.dedup();
+        edges
+    }
+}
+
+/// A new token.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct RotatedToken {
+    /// Empty when it was made by the run before.
+    pub(crate) id: String,
+    pub(crate) predecessor: String,
+    #[serde(serialize_with = "exposed")]
+    pub(crate) token_text: Option<Secret>,
+    pub(crate) token_file: Option<PathBuf>,
+    /// Edges that did not confirm the end of the old token in time.
+    pub(crate) unconfirmed: Vec<String>,
+}
+
+/// A token that could not be replaced.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failed {
+    pub(crate) id: String,
+    pub(crate) error: String,
+}
+
+/// Shown for the only time.
+fn exposed<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    match secret {
+        Some(secret) => serializer.serialize_str(secret.expose()),
+        None => serializer.serialize_none(),
+    }
+}
+
+impl Show for Rotated {
+    fn table(&self) -> Table {
+        let table = self.tokens.iter().fold(Table::list(["OLD", "NEW", "FILE"]), |table, token| {
+            let file = token.token_file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+            table.row([Cell::whole(&token.predecessor), super::or_dash(&token.id), Cell::text(file)])
+        });
+        let table = self.failed.iter().fold(table, |table, failed| {
+            table.row([Cell::whole(&failed.id), Cell::text("-"), Cell::text(format_args!("failed: {}", failed.error))])
+        });
+        table.line(format_args!(
+            "{} replaced, {} skipped, {} failed, {} left",
+            self.tokens.len(),
+            self.skipped.len(),
+            self.failed.len(),
+            self.left.len()
+        ))
+    }
+
+    fn essence(&self) -> Vec<String> {
+        self.tokens
+            .iter()
+            .filter_map(|token| token.token_file.as_ref())
+            .map(|file| file.display().to_string())
+            .collect()
     }
 }

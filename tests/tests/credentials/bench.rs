@@ -139,7 +139,7 @@ impl Bench {
     }
 
     pub(crate) async fn ended(&self) -> v1::RotationRun {
-        self.until("the end of a rotation", |run| is_ended(run)).await
+        self.until("the end of a rotation", is_ended).await
     }
 
     /// Whether a role may log in, and whether it has a password.

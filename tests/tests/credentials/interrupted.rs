@@ -32,7 +32,7 @@ async fn a_restart_in_the_middle_of_a_step_changes_nothing() {
     };
     // While the server is to take the password, and later while it shuts the old role.
     let holder = bench.sandbox.sample.postgres.connect_as_superuser(sample::DATABASE).await.unwrap();
-    for round in 0..2 {
+    for role in PAIR {
         holder.batch_execute(HOLD_ROLES).await.unwrap();
         bench.begin().await.unwrap();
         assert!(at(&bench, RotationStep::Planned).await);
@@ -40,8 +40,8 @@ async fn a_restart_in_the_middle_of_a_step_changes_nothing() {
         assert!(at(&bench, RotationStep::Planned).await, "it cannot have gone on");
         holder.batch_execute("ROLLBACK").await.unwrap();
         let run = bench.ended().await;
-        assert_eq!((run.step(), run.new_role.as_str()), (RotationStep::Done, PAIR[round]), "{run:?}");
-        assert_eq!(bench.user(0, &token).await, PAIR[round]);
+        assert_eq!((run.step(), run.new_role.as_str()), (RotationStep::Done, role), "{run:?}");
+        assert_eq!(bench.user(0, &token).await, role);
     }
 
     // While the old role has sessions.

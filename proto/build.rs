@@ -27,6 +27,7 @@ fn main() -> Result<()> {
             ".nla.v1.RotateTokenResponse",
             ".nla.v1.SetCredentialRequest",
             ".nla.v1.CreateJoinTokenResponse",
+            ".nla.v1.ConfigureRotationRequest",
         ])
         .compile_fds(descriptors)?;
     Ok(())

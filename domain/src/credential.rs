@@ -1,7 +1,27 @@
 //! Credentials: how NLA logs in to a database. One per database; each change
 //! makes a new generation, so that pools of the old one can be told apart.
 
-use crate::{id::DatabaseName, secret::Secret};
+use zeroize::Zeroizing;
+
+use crate::{
+    id::DatabaseName,
+    secret::Secret,
+    token::{NoRandomness, random_base62},
+};
+
+/// 62 to the power of 43 is more than 2 to the power of 256.
+const PASSWORD_LENGTH: usize = 43;
+
+/// A new random password of 256 bits: letters and digits, so that no way on
+/// which it travels has to escape it.
+///
+/// # Errors
+/// When the operating system has no randomness to give.
+pub fn generate_password() -> Result<Secret, NoRandomness> {
+    let mut bytes = Zeroizing::new([0; PASSWORD_LENGTH]);
+    random_base62(&mut bytes[..])?;
+    Ok(Secret::new(std::str::from_utf8(&bytes[..]).expect("base62 is ASCII")))
+}
 
 /// A login for one database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +67,13 @@ impl Credential {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn generated_passwords_are_long_and_never_the_same() {
+        let (one, other) = (generate_password().unwrap(), generate_password().unwrap());
+        assert!(one.expose().len() == PASSWORD_LENGTH && one.expose().bytes().all(|b| b.is_ascii_alphanumeric()));
+        assert_ne!(one, other);
+    }
 
     #[test]
     fn credentials_are_checked() {

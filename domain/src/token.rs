@@ -215,7 +215,8 @@ fn checksum(body: &str) -> [u8; CRC_LENGTH] {
 
 /// Fills `out` with uniform base62 characters by rejection sampling: a modulo
 /// of a byte by 62 would favour the first eight characters.
-fn random_base62(out: &mut [u8]) -> Result<(), NoRandomness> {
+/// Fills `out` with random letters and digits.
+pub(crate) fn random_base62(out: &mut [u8]) -> Result<(), NoRandomness> {
     let mut filled = 0;
     while filled < out.len() {
         let mut bytes = [0_u8; 64];

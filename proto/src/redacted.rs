@@ -26,6 +26,7 @@ redacted! {
     RotateTokenResponse { token, predecessor }
     SetCredentialRequest { database, username, expected_revision }
     CreateJoinTokenResponse { expires_at }
+    ConfigureRotationRequest { database, manager_username, roles }
 }
 
 #[cfg(test)]
@@ -36,9 +37,14 @@ mod tests {
     fn messages_never_print_their_secrets() {
         let secret = "hunter2";
         let shown = format!(
-            "{:?} {:?} {:?} {:?} {:?}",
+            "{:?} {:?} {:?} {:?} {:?} {:?} {:?}",
             v1::CredentialItem { password: secret.into(), ..Default::default() },
             v1::SetCredentialRequest { password: secret.into(), ..Default::default() },
+            v1::ConfigureRotationRequest { manager_password: secret.into(), ..Default::default() },
+            v1::ProbeRequest {
+                candidate: Some(v1::CredentialItem { password: secret.into(), ..Default::default() }),
+                ..Default::default()
+            },
             v1::JoinRequest { join_token: secret.into(), ..Default::default() },
             v1::CreateTokenResponse { token_text: secret.into(), ..Default::default() },
             v1::Item { body: secret.as_bytes().to_vec().into(), ..Default::default() },

@@ -141,7 +141,7 @@ impl DatabaseCommand {
     }
 }
 
-async fn get(session: &Session, name: &DatabaseName) -> Result<v1::DatabaseView, CliError> {
+pub(super) async fn get(session: &Session, name: &DatabaseName) -> Result<v1::DatabaseView, CliError> {
     let request = v1::GetDatabaseRequest { name: name.to_string() };
     session
         .call(&format!("show database {name}"), request, async |channel, request| {

@@ -8,11 +8,14 @@
 mod parts;
 mod public;
 pub(crate) mod quote;
+mod rotation;
 
 use std::time::Duration;
 
 use self::quote::{identifier, remark};
 use crate::values::RelationName;
+
+pub(crate) use self::rotation::{Rotating, rotation_script};
 
 /// What the role is to be.
 #[derive(Debug, Clone)]

@@ -3,12 +3,14 @@
 //! statement that `check` looks at.
 
 mod confirm;
+mod import;
 mod password;
 mod secret_file;
 mod statement;
 
 pub(crate) use self::{
     confirm::Confirm,
+    import::Import,
     password::PasswordSource,
     secret_file::SecretFile,
     statement::{Source, read_file},

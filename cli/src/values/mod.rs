@@ -17,7 +17,7 @@ pub(crate) use self::{
     exception::{parse_operator, parse_qualified, parse_setting},
     label::parse_label,
     life::{Life, parse_life},
-    postgres_url::PostgresUrl,
+    postgres_url::{PostgresUrl, percent_decode},
     relation::{RelationName, parse_name},
     size::{parse_server_size, parse_size},
     span::parse_span,

@@ -96,7 +96,8 @@ fn split_port(location: &str) -> Option<(&str, Option<u16>)> {
     }
 }
 
-fn percent_decode(text: &str) -> Option<String> {
+/// The text behind `%` escapes; `None` for a malformed one.
+pub(crate) fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {

@@ -1,5 +1,6 @@
-//! Runs docs/operations.md and docs/tokens.md: each of their commands, in order,
-//! in one shell for each page.
+//! Runs docs/operations.md, docs/tokens.md and, as far as it needs no database,
+//! docs/credential-rotation.md: each of their commands, in order, in one shell
+//! for each page.
 
 use std::{fs, path::Path, process::Stdio};
 
@@ -9,6 +10,7 @@ use crate::{
 };
 
 const PAGE: &str = include_str!("../../../docs/operations.md");
+const ROTATION: &str = include_str!("../../../docs/credential-rotation.md");
 const TOKENS: &str = include_str!("../../../docs/tokens.md");
 
 /// The lines after a `$` in a page's console blocks.
@@ -24,6 +26,7 @@ async fn every_command_of_the_page_works() {
     fs::copy(plane.operator().join("ca.crt"), plane.folder().join("db-ca.pem")).unwrap();
     nla_proto::files::write_private(&plane.folder().join("shop.password"), b"hunter2\n").unwrap();
     run_page(PAGE, &plane).await;
+    run_page(ROTATION, &plane).await;
     plane.stop().await;
 }
 

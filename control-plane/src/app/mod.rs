@@ -28,7 +28,9 @@ use crate::{
     authz::{AuthorizationLayer, Gate, Listener, Refusals, Slots},
     crypto::{Kek, KekError},
     pki::{Authority, PkiError},
+    rotation,
     services::{self, Context},
+    sources::Refresher,
     store::{CaSlot, State, Store, StoreError, StoreOptions},
     stream::{Publisher, Registry, SyncContext},
     tasks::Expiry,
@@ -181,17 +183,20 @@ async fn assemble(config: &Config, clock: &Arc<dyn WallClock>, store: Store) -> 
     let addresses = (local(&main, config.listen)?, local(&enrolment, config.enrolment_listen)?);
     let publisher = Publisher::new(store.clone());
     let (refusals, refused) = Refusals::new();
+    let registry = Registry::new(as_usize(config.limits.connected_edges));
     let context = Arc::new(Context {
         clock: Arc::clone(clock),
         authority,
         sync: Arc::new(SyncContext {
             publisher: publisher.clone(),
-            registry: Registry::new(as_usize(config.limits.connected_edges)),
+            registry: Arc::clone(&registry),
             snapshots: Semaphore::new(as_usize(config.limits.concurrent_snapshots)),
             shutdown: CancellationToken::new(),
             clock: Arc::clone(clock),
             uses: Arc::new(Uses::new(store.clone(), Arc::clone(clock))),
         }),
+        rotations: rotation::Engine::new(store.clone(), registry, Arc::clone(clock)),
+        allowed_sources: config.credentials.clone(),
         refusals,
         token_policy: config.tokens,
         started_at: clock.now(),
@@ -253,6 +258,15 @@ impl App {
         let mut tasks: JoinSet<RunError> = JoinSet::new();
         tasks.spawn(async move { publisher.run().await.map_or_else(|_| RunError::Task("the publisher"), never) });
         tasks.spawn(async move { never(certificate.renew().await) });
+        let rotations = Arc::clone(&context.rotations);
+        tasks.spawn(async move { never(rotations.run().await) });
+        let refresher = Refresher {
+            store: context.store.clone(),
+            registry: Arc::clone(&context.sync.registry),
+            clock: Arc::clone(&context.clock),
+            allowed: context.allowed_sources.clone(),
+        };
+        tasks.spawn(async move { never(Box::pin(refresher.run()).await) });
         tasks.spawn(record_refusals(context.store.clone(), refused));
         let expiry = Expiry::new(context.store.clone(), Arc::clone(&context.clock));
         tasks.spawn(async move { never(expiry.run().await) });

@@ -49,7 +49,17 @@ pub const RULES: &[(&str, Rule)] = &[
     ("/nla.v1.Databases/Delete", ADMINISTER),
     ("/nla.v1.Databases/Test", OPERATE),
     ("/nla.v1.Credentials/Set", OPERATE),
+    // Makes the control plane read and run things.
+    ("/nla.v1.Credentials/Reference", ADMINISTER),
     ("/nla.v1.Credentials/List", READ),
+    // Decides which database roles NLA may change.
+    ("/nla.v1.Rotations/Configure", ADMINISTER),
+    ("/nla.v1.Rotations/Start", OPERATE),
+    ("/nla.v1.Rotations/Get", READ),
+    ("/nla.v1.Rotations/List", READ),
+    ("/nla.v1.Rotations/Abort", OPERATE),
+    ("/nla.v1.Rotations/Resume", OPERATE),
+    ("/nla.v1.Rotations/Schedule", OPERATE),
     ("/nla.v1.Roles/Create", ADMINISTER),
     ("/nla.v1.Roles/Update", ADMINISTER),
     ("/nla.v1.Roles/List", READ),

@@ -18,6 +18,8 @@ pub use nla_proto::startup::{ConfigError, LogConfig, LogFormat};
 pub use raw::Overrides;
 pub use tokens::TokenPolicy;
 
+pub use crate::sources::AllowedSources;
+
 /// Port of the main listener; nothing well known uses it.
 pub const DEFAULT_PORT: u16 = 7443;
 /// Port of the enrolment listener, beside the main one.
@@ -51,6 +53,8 @@ pub struct Config {
     pub trust_domain: String,
     /// How long tokens outlive an edge's contact.
     pub staleness: StalenessBounds,
+    /// Where credentials may come from.
+    pub credentials: AllowedSources,
     /// How long tokens may live.
     pub tokens: TokenPolicy,
     /// Bounds on load.
@@ -109,6 +113,7 @@ impl Config {
             names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
             trust_domain: DEFAULT_TRUST_DOMAIN.to_owned(),
             staleness: StalenessBounds::default(),
+            credentials: AllowedSources::default(),
             tokens: TokenPolicy::default(),
             limits: Limits::default(),
             shutdown_deadline: DEFAULT_SHUTDOWN,

@@ -11,7 +11,9 @@ use nla_domain::snapshot::MAX_STALENESS;
 use nla_proto::startup::{self, RawLog};
 use serde::Deserialize;
 
-use super::{Config, ConfigError, Limits, StalenessBounds, default_key_file, staleness_range, tokens::RawTokens};
+use super::{
+    AllowedSources, Config, ConfigError, Limits, StalenessBounds, default_key_file, staleness_range, tokens::RawTokens,
+};
 
 /// Values from flags and the environment.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +47,7 @@ pub(super) struct RawConfig {
     trust_domain: Option<String>,
     shutdown_seconds: Option<u64>,
     staleness: RawStaleness,
+    credentials: RawCredentials,
     tokens: RawTokens,
     limits: RawLimits,
     log: RawLog,
@@ -55,6 +58,14 @@ pub(super) struct RawConfig {
 struct RawStaleness {
     strict_seconds: Option<u64>,
     standard_seconds: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawCredentials {
+    exec: Vec<PathBuf>,
+    files_under: Vec<PathBuf>,
+    env: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -115,6 +126,7 @@ impl RawConfig {
             names: names(self.names, defaults.names)?,
             trust_domain: trust_domain(self.trust_domain, defaults.trust_domain)?,
             staleness: StalenessBounds { strict, standard },
+            credentials: sources(self.credentials)?,
             tokens: self.tokens.check()?,
             limits: Limits {
                 concurrent_calls: count(
@@ -178,6 +190,20 @@ fn staleness(key: &'static str, seconds: Option<u64>, default: Duration) -> Resu
         Some(seconds) if (1..=MAX_STALENESS.as_secs()).contains(&seconds) => Ok(Duration::from_secs(seconds)),
         Some(seconds) => Err(ConfigError::value(key, seconds, staleness_range())),
     }
+}
+
+/// Paths that mean one place, wherever the program was started.
+fn sources(raw: RawCredentials) -> Result<AllowedSources, ConfigError> {
+    let keys = [("credentials.exec", &raw.exec), ("credentials.files_under", &raw.files_under)];
+    for (key, path) in keys.into_iter().flat_map(|(key, paths)| paths.iter().map(move |path| (key, path))) {
+        if !path.is_absolute() || path.components().count() < 2 {
+            return Err(ConfigError::value(key, path.display(), "absolute paths below /"));
+        }
+    }
+    if let Some(name) = raw.env.iter().find(|name| name.is_empty() || name.starts_with("NLA_") || name.contains('=')) {
+        return Err(ConfigError::value("credentials.env", name, "names of variables that are not NLA's own"));
+    }
+    Ok(AllowedSources { exec: raw.exec, files_under: raw.files_under, env: raw.env })
 }
 
 fn count(key: &'static str, number: Option<u64>, default: u32) -> Result<u32, ConfigError> {

@@ -53,6 +53,9 @@ fn a_refusal_names_key_value_and_range() {
         ("a.toml", "data_dir = 'd'\n[log]\nformat = 'xml'", "text or json"),
         ("a.toml", "data_dir = 'd'\n[log]\nlevel = 'a=b=c'", "log.level"),
         ("a.toml", "data_dir = 'd'\nshutdown_seconds = 301", "0 to 300"),
+        ("a.toml", "data_dir = 'd'\n[credentials]\nexec = ['vault']", "credentials.exec"),
+        ("a.toml", "data_dir = 'd'\n[credentials]\nfiles_under = ['/']", "credentials.files_under"),
+        ("a.toml", "data_dir = 'd'\n[credentials]\nenv = ['NLA_KEY']", "credentials.env"),
     ];
     for (name, text, expected) in cases {
         let error = load(name, text).unwrap_err().to_string();

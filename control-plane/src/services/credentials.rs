@@ -1,5 +1,7 @@
 //! Credentials: how edges log in. A password goes in and never comes out.
 
+mod reference;
+
 use std::sync::Arc;
 
 use nla_domain::{
@@ -10,9 +12,11 @@ use nla_domain::{
 use nla_proto::{failure::Failure, v1};
 use tonic::{Request, Response, Status};
 
+use self::reference::reference;
 use super::{
     Context,
     change::{Change, parse},
+    rotations::check_at_rest,
     view,
 };
 use crate::store::RecordKey;
@@ -41,6 +45,7 @@ impl v1::credentials_server::Credentials for Credentials {
             if !draft.state().databases.contains_key(&name) {
                 return Err(Failure::not_found("database", name.as_str()).with_field("database"));
             }
+            check_at_rest(draft.state(), &name)?;
             let key = RecordKey::Credential(name.clone());
             draft.expect_revision(&key, expected)?;
             let before = draft.state().credentials.get(&name).cloned();
@@ -48,9 +53,18 @@ impl v1::credentials_server::Credentials for Credentials {
             let old = before.map(|stored| view::credential_json(&stored.value));
             recorder.record(draft, &key, old, Some(view::credential_json(&credential)));
             let meta = draft.put(credential.clone());
-            Ok(view::credential(&credential, &meta))
+            draft.remove(&RecordKey::Source(name));
+            Ok(view::credential(&credential, &meta, None))
         });
         Ok(Response::new(answer.await?))
+    }
+
+    async fn reference(
+        &self,
+        request: Request<v1::ReferenceCredentialRequest>,
+    ) -> Result<Response<v1::CredentialView>, Status> {
+        let (change, request) = Change::of(request, "/nla.v1.Credentials/Reference", |r| &r.idempotency_key)?;
+        Ok(Response::new(reference(&self.0, change, request).await?))
     }
 
     async fn list(
@@ -58,7 +72,10 @@ impl v1::credentials_server::Credentials for Credentials {
         _request: Request<v1::ListCredentialsRequest>,
     ) -> Result<Response<v1::ListCredentialsResponse>, Status> {
         let state = self.0.store.state();
-        let credentials = state.credentials.values().map(|stored| view::credential(&stored.value, &stored.meta));
+        let credentials = state.credentials.values().map(|stored| {
+            let source = state.sources.get(&stored.value.database).map(|source| &source.value);
+            view::credential(&stored.value, &stored.meta, source)
+        });
         Ok(Response::new(v1::ListCredentialsResponse { credentials: credentials.collect() }))
     }
 }

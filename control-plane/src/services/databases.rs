@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 use super::{
     Context,
     change::{Change, parse, required_revision, room},
+    rotations::check_at_rest,
     view,
 };
 use crate::{
@@ -91,6 +92,7 @@ impl v1::databases_server::Databases for Databases {
             let before = Arc::clone(find(draft.state(), &name, "name")?);
             draft.expect_revision(&key, request.expected_revision)?;
             unused(draft.state(), &name, draft.now())?;
+            check_at_rest(draft.state(), &name)?;
             recorder.record(draft, &key, Some(view::database_json(&before.value)), None);
             // A database of the same name that comes later must not inherit it.
             let credential = RecordKey::Credential(name.clone());
@@ -98,6 +100,8 @@ impl v1::databases_server::Databases for Databases {
                 recorder.record(draft, &credential, Some(view::credential_json(&found.value)), None);
                 draft.remove(&credential);
             }
+            draft.remove(&RecordKey::Rotation(name.clone()));
+            draft.remove(&RecordKey::Source(name.clone()));
             draft.remove(&key);
             Ok(v1::DeleteDatabaseResponse { revision: draft.revision().0 })
         });

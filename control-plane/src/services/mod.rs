@@ -13,6 +13,7 @@ mod ingest;
 mod operators;
 mod renewal;
 mod roles;
+mod rotations;
 mod sync;
 mod system;
 mod tokens;
@@ -26,7 +27,10 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
-use crate::{authz::Refusals, config::TokenPolicy, pki::Authority, store::Store, stream::SyncContext};
+use crate::{
+    authz::Refusals, config::TokenPolicy, pki::Authority, rotation::Engine, sources::AllowedSources, store::Store,
+    stream::SyncContext,
+};
 
 /// No administrative request comes near this.
 const MAX_ADMIN_BYTES: usize = 1 << 20;
@@ -42,6 +46,9 @@ pub(crate) struct Context {
     pub(crate) clock: Arc<dyn WallClock>,
     pub(crate) authority: Arc<Authority>,
     pub(crate) sync: Arc<SyncContext>,
+    pub(crate) rotations: Arc<Engine>,
+    /// Where credentials may come from.
+    pub(crate) allowed_sources: AllowedSources,
     pub(crate) refusals: Refusals,
     pub(crate) token_policy: TokenPolicy,
     pub(crate) started_at: Timestamp,
@@ -67,6 +74,7 @@ pub(crate) async fn main_routes(
         v1::tokens_server::TokensServer<_>, tokens::Tokens, MAX_ADMIN_BYTES;
         v1::databases_server::DatabasesServer<_>, databases::Databases, MAX_ADMIN_BYTES;
         v1::credentials_server::CredentialsServer<_>, credentials::Credentials, MAX_ADMIN_BYTES;
+        v1::rotations_server::RotationsServer<_>, rotations::Rotations, MAX_ADMIN_BYTES;
         v1::roles_server::RolesServer<_>, roles::Roles, MAX_ADMIN_BYTES;
         v1::edges_server::EdgesServer<_>, edges::Edges, MAX_ADMIN_BYTES;
         v1::operators_server::OperatorsServer<_>, operators::Operators::new, MAX_ADMIN_BYTES;

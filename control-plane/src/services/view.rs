@@ -5,7 +5,12 @@ use nla_domain::{clock::Timestamp, credential::Credential, database::Database, r
 use nla_proto::{convert, v1};
 use serde_json::{Value, json};
 
-use crate::store::{EdgeRecord, Meta, OperatorRecord, Revocation, Stored, TokenRecord, TokenUse};
+use crate::{
+    rotation::way_forward,
+    store::{
+        EdgeRecord, Meta, OperatorRecord, Revocation, RotationRecord, Run, SourceRecord, Stored, TokenRecord, TokenUse,
+    },
+};
 
 pub(super) fn meta(meta: &Meta) -> v1::ObjectMeta {
     v1::ObjectMeta {
@@ -106,17 +111,57 @@ pub(super) fn database_json(database: &Database) -> Value {
     })
 }
 
-pub(super) fn credential(credential: &Credential, stored: &Meta) -> v1::CredentialView {
+pub(super) fn credential(credential: &Credential, stored: &Meta, source: Option<&SourceRecord>) -> v1::CredentialView {
     v1::CredentialView {
         database: credential.database.to_string(),
         username: credential.username.clone(),
         generation: credential.generation,
         meta: Some(meta(stored)),
+        source: source.map(|source| v1::CredentialSource {
+            source: source.source.clone(),
+            refreshed_at: Some(convert::timestamp(source.refreshed_at)),
+            expires_at: source.expires_at.map(convert::timestamp),
+            error: source.error.clone().unwrap_or_default(),
+        }),
     }
 }
 
 pub(super) fn credential_json(credential: &Credential) -> Value {
     json!({ "username": credential.username, "generation": credential.generation })
+}
+
+pub(super) fn rotation(record: &RotationRecord, stored: &Meta) -> v1::RotationView {
+    v1::RotationView {
+        database: record.database.to_string(),
+        manager_username: record.manager.username.clone(),
+        roles: record.roles.to_vec(),
+        every: record.every.map(convert::duration),
+        next_at: record.next_at.map(convert::timestamp),
+        run: record.run.as_ref().map(|run| rotation_run(record, run)),
+        meta: Some(meta(stored)),
+    }
+}
+
+fn rotation_run(record: &RotationRecord, run: &Run) -> v1::RotationRun {
+    v1::RotationRun {
+        number: run.number,
+        step: run.step.number(),
+        old_role: run.old.username.clone(),
+        new_role: run.new.username.clone(),
+        emergency: run.emergency,
+        force: run.force,
+        grace: Some(convert::duration(run.grace)),
+        started_by: run.started_by.clone(),
+        started_at: Some(convert::timestamp(run.started_at)),
+        changed_at: Some(convert::timestamp(run.changed_at)),
+        failure: run.failure.clone().unwrap_or_default(),
+        next: run.failure.as_ref().map(|_| way_forward(record, run)).unwrap_or_default(),
+        waiting_for: String::new(),
+        unreached_edges: run.unreached.clone(),
+        generation: run.generation,
+        reverting: run.reverting,
+        remark: run.remark.clone(),
+    }
 }
 
 pub(super) fn role(role: &Role, stored: &Meta) -> v1::RoleView {

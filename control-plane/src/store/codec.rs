@@ -27,12 +27,18 @@ use super::{
     token_use::{TokenUse, TokenUsesRecord},
 };
 
+mod rotation;
+mod source;
+
+use rotation::RotationBody;
+use source::SourceBody;
+
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 struct Envelope {
     #[prost(message, required, tag = "1")]
     meta: MetaBody,
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 17")]
     body: Option<Body>,
 }
 
@@ -61,6 +67,10 @@ enum Body {
     Answer(AnswerBody),
     #[prost(message, tag = "12")]
     Ingest(IngestBody),
+    #[prost(message, tag = "13")]
+    Rotation(RotationBody),
+    #[prost(message, tag = "17")]
+    Source(SourceBody),
     #[prost(message, tag = "14")]
     TokenUses(TokenUsesBody),
 }
@@ -245,6 +255,8 @@ fn body(entry: &Entry) -> Body {
             stored_through: e.value.stored_through,
             at: e.value.at.as_micros(),
         }),
+        Entry::Rotation(e) => Body::Rotation((&e.value).into()),
+        Entry::Source(e) => Body::Source((&e.value).into()),
         Entry::TokenUses(e) => Body::TokenUses(TokenUsesBody {
             shard: e.value.shard.into(),
             uses: e.value.uses.iter().map(token_use).collect(),
@@ -377,6 +389,8 @@ fn record(body: Body) -> Result<Record, ConvertError> {
             stored_through: body.stored_through,
             at: Timestamp::from_micros(body.at),
         }),
+        Body::Rotation(body) => Record::Rotation(body.try_into()?),
+        Body::Source(body) => Record::Source(body.try_into()?),
         Body::TokenUses(body) => Record::TokenUses(TokenUsesRecord {
             shard: u8::try_from(body.shard).map_err(|_| ConvertError::new("shard", "must be a byte"))?,
             uses: body.uses.into_iter().map(from_token_use).collect::<Result<_, _>>()?,

@@ -46,8 +46,8 @@ pub use error::{BackendError, StoreError};
 pub use once::{Once, REMEMBERED};
 pub use open::StoreOptions;
 pub use record::{
-    AnswerRecord, CaRecord, CaSlot, CertificateRecord, EdgeRecord, IngestRecord, JoinRecord, Meta, Notice,
-    OperatorRecord, Pause, Record, RecordKey, Revocation, Stored, TokenRecord,
+    AnswerRecord, CaRecord, CaSlot, CertificateRecord, EdgeRecord, IngestRecord, JoinRecord, Login, Meta, Notice,
+    OperatorRecord, Pause, Record, RecordKey, Revocation, RotationRecord, Run, SourceRecord, Step, Stored, TokenRecord,
 };
 pub use state::{Records, State};
 pub use token_use::{TokenUse, TokenUsesRecord};

@@ -19,7 +19,12 @@ use nla_domain::{
 };
 use zeroize::Zeroizing;
 
+mod rotation;
+mod source;
+
 use super::token_use::TokenUsesRecord;
+pub use rotation::{Login, RotationRecord, Run, Step};
+pub use source::SourceRecord;
 
 /// Where in its life a record was changed. The store fills it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -294,6 +299,10 @@ records! {
     Answer(AnswerRecord),
     /// How far an edge's events are stored.
     Ingest(IngestRecord),
+    /// How a database's credential rotates.
+    Rotation(RotationRecord),
+    /// Where a credential comes from.
+    Source(SourceRecord),
     /// When tokens were last used.
     TokenUses(TokenUsesRecord),
 }
@@ -323,6 +332,10 @@ pub enum RecordKey {
     Answer(String, String),
     /// By edge and start.
     Ingest(EdgeId, String),
+    /// By its database's name.
+    Rotation(DatabaseName),
+    /// By its database's name.
+    Source(DatabaseName),
     /// By shard.
     TokenUses(u8),
 }
@@ -342,6 +355,8 @@ impl Record {
             Self::Ca(r) => RecordKey::Ca(r.slot),
             Self::Answer(r) => RecordKey::Answer(r.actor.clone(), r.key.clone()),
             Self::Ingest(r) => RecordKey::Ingest(r.edge.clone(), r.boot.clone()),
+            Self::Rotation(r) => RecordKey::Rotation(r.database.clone()),
+            Self::Source(r) => RecordKey::Source(r.database.clone()),
             Self::TokenUses(r) => RecordKey::TokenUses(r.shard),
         }
     }
@@ -362,6 +377,8 @@ impl RecordKey {
             Self::Ca(_) => "ca",
             Self::Answer(..) => "answer",
             Self::Ingest(..) => "ingest",
+            Self::Rotation(_) => "rotation",
+            Self::Source(_) => "source",
             Self::TokenUses(_) => "token-uses",
         }
     }
@@ -371,7 +388,9 @@ impl RecordKey {
         match self {
             Self::Settings => vec![],
             Self::Token(id) => vec![id.as_str().as_bytes()],
-            Self::Database(name) | Self::Credential(name) => vec![name.as_str().as_bytes()],
+            Self::Database(name) | Self::Credential(name) | Self::Rotation(name) | Self::Source(name) => {
+                vec![name.as_str().as_bytes()]
+            }
             Self::Role(name) => vec![name.as_str().as_bytes()],
             Self::Edge(id) => vec![id.as_str().as_bytes()],
             Self::Operator(name) => vec![name.as_str().as_bytes()],
@@ -398,6 +417,8 @@ impl RecordKey {
             | Self::Ca(_)
             | Self::Answer(..)
             | Self::Ingest(..)
+            | Self::Rotation(_)
+            | Self::Source(_)
             | Self::TokenUses(_) => vec![],
         }
     }
@@ -411,7 +432,9 @@ impl fmt::Display for RecordKey {
         match self {
             Self::Settings | Self::Join(_) => Ok(()),
             Self::Token(id) => write!(f, "/{id}"),
-            Self::Database(name) | Self::Credential(name) => write!(f, "/{name}"),
+            Self::Database(name) | Self::Credential(name) | Self::Rotation(name) | Self::Source(name) => {
+                write!(f, "/{name}")
+            }
             Self::Role(name) => write!(f, "/{name}"),
             Self::Edge(id) => write!(f, "/{id}"),
             Self::Operator(name) => write!(f, "/{name}"),

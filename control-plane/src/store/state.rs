@@ -14,7 +14,7 @@ use nla_domain::{
 
 use super::record::{
     AnswerRecord, CaRecord, CaSlot, EdgeRecord, IngestRecord, JoinRecord, Meta, OperatorRecord, Record, RecordKey,
-    Stored, TokenRecord,
+    RotationRecord, SourceRecord, Stored, TokenRecord,
 };
 use super::token_use::{TokenUse, TokenUsesRecord};
 
@@ -36,6 +36,10 @@ pub struct State {
     pub databases: Records<DatabaseName, Database>,
     /// Credentials, by database.
     pub credentials: Records<DatabaseName, Credential>,
+    /// How credentials rotate, by database.
+    pub rotations: Records<DatabaseName, RotationRecord>,
+    /// Where credentials come from, by database.
+    pub sources: Records<DatabaseName, SourceRecord>,
     /// Roles.
     pub roles: Records<RoleName, Role>,
     /// Edges, banned ones included.
@@ -68,6 +72,8 @@ pub(super) enum Entry {
     Ca(Arc<Stored<CaRecord>>),
     Answer(Arc<Stored<AnswerRecord>>),
     Ingest(Arc<Stored<IngestRecord>>),
+    Rotation(Arc<Stored<RotationRecord>>),
+    Source(Arc<Stored<SourceRecord>>),
     TokenUses(Arc<Stored<TokenUsesRecord>>),
 }
 
@@ -80,7 +86,10 @@ impl Entry {
                 }
             };
         }
-        wrap!(Settings, Token, Database, Credential, Role, Edge, Operator, Join, Ca, Answer, Ingest, TokenUses)
+        wrap!(
+            Settings, Token, Database, Credential, Role, Edge, Operator, Join, Ca, Answer, Ingest, Rotation, Source,
+            TokenUses
+        )
     }
 
     pub(super) fn meta(&self) -> &Meta {
@@ -96,6 +105,8 @@ impl Entry {
             Self::Ca(e) => &e.meta,
             Self::Answer(e) => &e.meta,
             Self::Ingest(e) => &e.meta,
+            Self::Rotation(e) => &e.meta,
+            Self::Source(e) => &e.meta,
             Self::TokenUses(e) => &e.meta,
         }
     }
@@ -124,6 +135,8 @@ impl State {
             tokens: Arc::default(),
             databases: Arc::default(),
             credentials: Arc::default(),
+            rotations: Arc::default(),
+            sources: Arc::default(),
             roles: Arc::default(),
             edges: Arc::default(),
             operators: Arc::default(),
@@ -162,6 +175,8 @@ impl State {
             RecordKey::Join(verifier) => swap_in!(Join, joins, *verifier),
             RecordKey::Ca(slot) => swap_in!(Ca, authorities, *slot),
             RecordKey::Answer(actor, id) => swap_in!(Answer, answers, (actor.clone(), id.clone())),
+            RecordKey::Rotation(name) => swap_in!(Rotation, rotations, name.clone()),
+            RecordKey::Source(name) => swap_in!(Source, sources, name.clone()),
             RecordKey::Ingest(edge, boot) => swap_in!(Ingest, ingests, (edge.clone(), boot.clone())),
             RecordKey::TokenUses(shard) => swap_in!(TokenUses, token_uses, *shard),
         }
@@ -192,6 +207,8 @@ impl State {
             RecordKey::Join(verifier) => self.joins.get(verifier).cloned().map(Entry::Join),
             RecordKey::Ca(slot) => self.authorities.get(slot).cloned().map(Entry::Ca),
             RecordKey::Answer(actor, id) => self.answers.get(&(actor.clone(), id.clone())).cloned().map(Entry::Answer),
+            RecordKey::Rotation(name) => self.rotations.get(name).cloned().map(Entry::Rotation),
+            RecordKey::Source(name) => self.sources.get(name).cloned().map(Entry::Source),
             RecordKey::Ingest(edge, boot) => {
                 self.ingests.get(&(edge.clone(), boot.clone())).cloned().map(Entry::Ingest)
             }

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use nla_domain::id::{DatabaseName, EdgeId};
+use nla_domain::{
+    credential::Credential,
+    id::{DatabaseName, EdgeId},
+};
 use nla_proto::v1;
 use tokio::{
     sync::oneshot,
@@ -56,18 +59,33 @@ impl Registry {
     pub(crate) async fn probe(&self, edges: Vec<Arc<Connected>>, database: &DatabaseName) -> Vec<v1::EdgeProbe> {
         let deadline = Instant::now() + PROBE_TIMEOUT;
         let asked = edges.iter().map(|edge| async move {
-            v1::EdgeProbe { edge_id: edge.id.to_string(), result: self.probe_one(edge, database, deadline).await }
+            v1::EdgeProbe { edge_id: edge.id.to_string(), result: self.probe_one(edge, database, None, deadline).await }
         });
         futures_util::future::join_all(asked).await
     }
 
-    async fn probe_one(&self, edge: &Connected, database: &DatabaseName, deadline: Instant) -> Option<v1::ProbeResult> {
+    /// Asks one edge to try a database with a credential that it does not hold.
+    pub(crate) async fn probe_candidate(&self, edge: &Connected, candidate: &Credential) -> Option<v1::ProbeResult> {
+        self.probe_one(edge, &candidate.database, Some(candidate), Instant::now() + PROBE_TIMEOUT).await
+    }
+
+    async fn probe_one(
+        &self,
+        edge: &Connected,
+        database: &DatabaseName,
+        candidate: Option<&Credential>,
+        deadline: Instant,
+    ) -> Option<v1::ProbeResult> {
         let probe_id = uuid::Uuid::new_v4().to_string();
         let key = (edge.id.clone(), probe_id.clone());
         let (answer, answered) = oneshot::channel();
         self.probes.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), answer);
         let _waiting = Waiting { probes: &self.probes, key };
-        let request = v1::ProbeRequest { probe_id, database: database.to_string() };
+        let request = v1::ProbeRequest {
+            probe_id,
+            database: database.to_string(),
+            candidate: candidate.map(v1::CredentialItem::from),
+        };
         let message = v1::control_message::Message::ProbeRequest(request);
         timeout_at(deadline, edge.commands.send(v1::ControlMessage { message: Some(message) })).await.ok()?.ok()?;
         tokio::select! {

@@ -217,9 +217,14 @@ impl App {
 fn hooks(pipeline: &Arc<Pipeline>, web_certificate: Option<PublicCertificate>) -> Hooks {
     let (probing, counting, telling) = (Arc::clone(pipeline), Arc::clone(pipeline), Arc::clone(pipeline));
     Hooks {
-        probe: Arc::new(move |database| {
+        probe: Arc::new(move |database, candidate| {
             let pipeline = Arc::clone(&probing);
-            Box::pin(async move { pipeline.probe(&database).await })
+            Box::pin(async move {
+                match candidate {
+                    Some(candidate) => pipeline.probe_with(&database, candidate).await,
+                    None => pipeline.probe(&database).await,
+                }
+            })
         }),
         usage: Arc::new(move || counting.usage()),
         token_uses: Arc::new(move |most| telling.token_uses(most)),

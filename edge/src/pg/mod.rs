@@ -20,7 +20,6 @@ mod rows;
 mod settings;
 mod socket;
 mod sqlstate;
-mod tls;
 mod wire;
 
 pub(crate) use self::json::write_string;
@@ -40,3 +39,4 @@ pub use self::{
     rows::{Cells, Column, Cut, RowSet, Sink},
     wire::Row,
 };
+use nla_proto::tls::postgres as tls;

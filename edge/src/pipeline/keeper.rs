@@ -31,6 +31,8 @@ pub(super) async fn run(pipeline: Weak<Pipeline>, mut changes: watch::Receiver<R
         if changed {
             pipeline.forget_removed();
         } else {
+            // A call of the state before may have opened them again.
+            pipeline.close_replaced();
             pipeline.pools.close_idle();
             pipeline.inspector.tick();
         }
@@ -51,10 +53,15 @@ impl Pipeline {
         }
     }
 
-    fn forget_removed(&self) {
+    fn close_replaced(&self) {
         let snapshot = self.snapshots.current();
         self.pools.keep_allowed(snapshot.as_deref());
         self.inspector.keep_allowed(snapshot.as_deref());
+    }
+
+    fn forget_removed(&self) {
+        self.close_replaced();
+        let snapshot = self.snapshots.current();
         self.limiters.keep_known(snapshot.as_deref());
     }
 }

@@ -123,9 +123,26 @@ impl Pipeline {
     /// [`Failure`], to be recorded and told.
     pub async fn query(&self, call: &mut Call<'_>, ask: Ask<'_>) -> Result<(Arc<Database>, RowSet), Failure> {
         let permit = Permit::decide(call, ask.tool(), ask.database)?;
+        let grant = permit.grant().clone();
+        // What a statement has read is kept nowhere, so that it may run again.
+        match self.query_under(call, &ask, permit).await {
+            Err(failure) => match Permit::renewed(self, call, ask.tool(), &grant, &failure) {
+                Some(permit) => Box::pin(self.query_under(call, &ask, permit)).await,
+                None => Err(failure),
+            },
+            answered => answered,
+        }
+    }
+
+    async fn query_under(
+        &self,
+        call: &mut Call<'_>,
+        ask: &Ask<'_>,
+        permit: Permit,
+    ) -> Result<(Arc<Database>, RowSet), Failure> {
         ask.note(call, permit.grant(), None);
         let mut vetted = Vetted::of(permit, &self.inspector).await?;
-        let checked = self.guard.check(call, &mut vetted, &ask, &self.inspector).await?;
+        let checked = self.guard.check(call, &mut vetted, ask, &self.inspector).await?;
         let permit = vetted.permit();
         let lease =
             self.pools.lease(call.token(), permit.grant()).await.map_err(|error| ask.explain(&error, &checked))?;
@@ -154,7 +171,25 @@ impl Pipeline {
         sql: &OwnSql,
         max_rows: u32,
     ) -> Result<(Arc<Database>, Cells), Failure> {
-        let vetted = Vetted::of(Permit::decide(call, Tool::GetSchema, database)?, &self.inspector).await?;
+        let permit = Permit::decide(call, Tool::GetSchema, database)?;
+        let grant = permit.grant().clone();
+        match self.catalog_under(call, sql, max_rows, permit).await {
+            Err(failure) => match Permit::renewed(self, call, Tool::GetSchema, &grant, &failure) {
+                Some(permit) => Box::pin(self.catalog_under(call, sql, max_rows, permit)).await,
+                None => Err(failure),
+            },
+            answered => answered,
+        }
+    }
+
+    async fn catalog_under(
+        &self,
+        call: &mut Call<'_>,
+        sql: &OwnSql,
+        max_rows: u32,
+        permit: Permit,
+    ) -> Result<(Arc<Database>, Cells), Failure> {
+        let vetted = Vetted::of(permit, &self.inspector).await?;
         let permit = vetted.permit();
         let lease =
             self.pools.lease(call.token(), permit.grant()).await.map_err(|error| Failure::of_database(&error))?;

@@ -1,15 +1,16 @@
 //! Gate 4: what the caller may do, by the roles of its token. Called for each
-//! call. Invariant: only [`Permit::decide`] makes a permit, from the snapshot
-//! that authenticated the caller.
+//! call. Invariant: a permit is made from the snapshot that authenticated the
+//! caller, or from a newer one that still holds its token.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use nla_domain::{
+    error::ErrorKind,
     policy::{self, Grant},
     role::Tool,
 };
 
-use super::{Call, Failure};
+use super::{Call, Failure, Pipeline};
 use crate::pg::{Limits, RowSet};
 
 /// A decision in the caller's favour.
@@ -28,6 +29,32 @@ impl Permit {
         let grant = policy::decide(snapshot, token, tool, database).map_err(|denial| Failure::of_denial(&denial))?;
         call.note_grant(&grant);
         Ok(Self { grant })
+    }
+
+    /// The same decision by what the edge holds now, for a call that the
+    /// database failed because its credential or definition was replaced
+    /// meanwhile. `None` when that is not the reason, or nothing is granted any
+    /// more: the failure stands.
+    pub(super) fn renewed(
+        pipeline: &Pipeline,
+        call: &mut Call<'_>,
+        tool: Tool,
+        grant: &Grant,
+        failure: &Failure,
+    ) -> Option<Self> {
+        if !matches!(failure.kind, ErrorKind::DatabaseUnavailable | ErrorKind::Overloaded) {
+            return None;
+        }
+        let snapshot = pipeline.snapshots.current()?;
+        let token = Arc::clone(snapshot.tokens.get(&call.token())?);
+        policy::still_valid(&snapshot, &token, pipeline.config.clock.now(), pipeline.snapshots.age()).ok()?;
+        let newer = policy::decide(&snapshot, &token, tool, Some(grant.database.name.as_str())).ok()?;
+        if newer.credential == grant.credential && newer.database == grant.database {
+            return None;
+        }
+        tracing::debug!(database = %newer.database.name, "a call goes on with the credential that is in force now");
+        call.note_grant(&newer);
+        Some(Self { grant: newer })
     }
 
     pub(super) fn grant(&self) -> &Grant {

@@ -1,9 +1,10 @@
 //! Tries a database with the credential that this edge holds, for `nlactl
-//! database test`. Called by `sync` when the control plane asks.
+//! database test`, or with one that it is to hold next, for a rotation. Called
+//! by `sync` when the control plane asks.
 
 use std::sync::Arc;
 
-use nla_domain::{database::Database, id::DatabaseName};
+use nla_domain::{credential::Credential, database::Database, id::DatabaseName};
 use nla_proto::{convert, v1};
 
 use super::{Pipeline, vetted};
@@ -29,6 +30,27 @@ impl Pipeline {
             Some((_, None)) => return failed("the database has no credential yet; set one with nlactl credential set"),
             None => return failed("this edge does not know the database (yet)"),
         };
+        self.try_out(database, credential).await
+    }
+
+    /// The same with another credential, which this edge does not keep.
+    pub async fn probe_with(&self, database: &DatabaseName, candidate: Credential) -> v1::ProbeResult {
+        let failed = |error: &str| v1::ProbeResult {
+            stage: "resolve".to_owned(),
+            error: error.to_owned(),
+            ..Default::default()
+        };
+        if candidate.database != *database {
+            return failed("the credential to be tried is for another database");
+        }
+        let known = self.snapshots.current().and_then(|snapshot| snapshot.databases.get(database).cloned());
+        match known {
+            Some(database) => self.try_out(database, Arc::new(candidate)).await,
+            None => failed("this edge does not know the database (yet)"),
+        }
+    }
+
+    async fn try_out(&self, database: Arc<Database>, credential: Arc<Credential>) -> v1::ProbeResult {
         let target = Target::new(Arc::clone(&database), credential, self.pools.connection_settings());
         result(&database, target.probe().await)
     }

@@ -12,7 +12,7 @@ mod tombstones;
 use std::{convert::Infallible, fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use nla_domain::{clock::Timestamp, id::DatabaseName};
+use nla_domain::{clock::Timestamp, credential::Credential, id::DatabaseName};
 use nla_proto::{failure::Failure, tls::client::ClientTls, v1};
 use tokio::sync::watch;
 
@@ -20,8 +20,9 @@ pub use self::state::StateError;
 use self::{session::Session, state::State};
 use crate::{audit::AuditQueue, clock::FleetClock, pipeline::TokenUse, retry::Backoff, snapshot::SnapshotHolder};
 
-/// Tries a database with the credential that the edge holds.
-pub type Probe = Arc<dyn Fn(DatabaseName) -> BoxFuture<'static, v1::ProbeResult> + Send + Sync>;
+/// Tries a database with the credential that the edge holds, or with the given
+/// one, which is not kept.
+pub type Probe = Arc<dyn Fn(DatabaseName, Option<Credential>) -> BoxFuture<'static, v1::ProbeResult> + Send + Sync>;
 /// Calls since the start, and calls that run.
 pub type Usage = Arc<dyn Fn() -> (u64, u32) + Send + Sync>;
 /// Tokens that were used since the last report, at most so many.

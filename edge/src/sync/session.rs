@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use nla_domain::id::DatabaseName;
+use nla_domain::{credential::Credential, id::DatabaseName};
 use nla_proto::{
     convert::{from_timestamp, item_kind, timestamp},
     failure::Failure,
@@ -266,10 +266,12 @@ impl<'a> Session<'a> {
         let out = out.clone();
         self.probes.spawn(async move {
             let refused = |error: String| v1::ProbeResult { stage: "edge".into(), error, ..Default::default() };
-            let result = match (slot, request.database.parse::<DatabaseName>()) {
-                (Err(_), _) => refused(format!("this edge runs {MAX_PROBES} probes already; try again")),
-                (_, Err(error)) => refused(error.to_string()),
-                (Ok(_slot), Ok(database)) => timeout(PROBE_TIMEOUT, probe(database))
+            let candidate = request.candidate.map(Credential::try_from).transpose();
+            let result = match (slot, request.database.parse::<DatabaseName>(), candidate) {
+                (Err(_), ..) => refused(format!("this edge runs {MAX_PROBES} probes already; try again")),
+                (_, Err(error), _) => refused(error.to_string()),
+                (.., Err(error)) => refused(error.to_string()),
+                (Ok(_slot), Ok(database), Ok(candidate)) => timeout(PROBE_TIMEOUT, probe(database, candidate))
                     .await
                     .unwrap_or_else(|_| refused(format!("no result within {}s", PROBE_TIMEOUT.as_secs()))),
             };

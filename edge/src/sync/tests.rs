@@ -37,7 +37,7 @@ fn edge(plane: &ControlPlane) -> Edge {
         holder: holder.clone(),
         audit: AuditQueue::new("boot".into(), QueueLimits::default(), wall.clone()),
         hooks: Hooks {
-            probe: Arc::new(|database| {
+            probe: Arc::new(|database, _| {
                 Box::pin(async move { v1::ProbeResult { ok: true, stage: database.to_string(), ..Default::default() } })
             }),
             usage: Arc::new(|| (7, 2)),
@@ -71,7 +71,13 @@ async fn snapshot_delta_and_resume() {
     let end = messages.pop().unwrap();
     stream.send_all(messages).await;
     stream.send(beat(5, &items)).await;
-    stream.send(Message::ProbeRequest(v1::ProbeRequest { probe_id: "p".into(), database: "shop".into() })).await;
+    stream
+        .send(Message::ProbeRequest(v1::ProbeRequest {
+            probe_id: "p".into(),
+            database: "shop".into(),
+            candidate: None,
+        }))
+        .await;
     // The probe's answer shows that everything before it was read.
     match stream.next().await {
         FromEdge::ProbeResult(result) => assert_eq!((result.probe_id.as_str(), result.stage.as_str()), ("p", "shop")),
@@ -177,7 +183,13 @@ async fn a_drain_holds_until_the_control_plane_ends_it() {
     // Still to drain: it says so before it confirms the state.
     stream.send(Message::Drain(v1::Drain { reason: "longer upgrade".into() })).await;
     stream.send(beat(1, &items)).await;
-    stream.send(Message::ProbeRequest(v1::ProbeRequest { probe_id: "p".into(), database: "shop".into() })).await;
+    stream
+        .send(Message::ProbeRequest(v1::ProbeRequest {
+            probe_id: "p".into(),
+            database: "shop".into(),
+            candidate: None,
+        }))
+        .await;
     // The probe's answer shows that everything before it was read.
     assert!(matches!(stream.next().await, FromEdge::ProbeResult(_)));
     assert_eq!(*edge.holder.standing(), Standing::Draining("longer upgrade".into()));

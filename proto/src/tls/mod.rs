@@ -14,6 +14,7 @@ use crate::files::{self, FileError};
 
 pub mod client;
 pub mod peer;
+pub mod postgres;
 pub mod server;
 mod verify;
 

@@ -6,10 +6,13 @@ mod admin;
 mod control_plane;
 mod edge;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
-use nla_domain::secret::Secret;
+use nla_domain::{
+    clock::{SystemClock, WallClock},
+    secret::Secret,
+};
 use nla_proto::v1;
 
 pub use self::{
@@ -137,10 +140,19 @@ impl Sandbox {
     /// # Errors
     /// Whatever part does not start.
     pub async fn with_edges(count: usize) -> Result<Self> {
+        Self::with_clock(count, Arc::new(SystemClock)).await
+    }
+
+    /// The same with another wall clock of the control plane, for tests of what
+    /// happens with time.
+    ///
+    /// # Errors
+    /// Whatever part does not start.
+    pub async fn with_clock(count: usize, clock: Arc<dyn WallClock>) -> Result<Self> {
         let sample = sample::start_temporary().await?;
         let folder = sample.folder().join("nla");
         nla_proto::files::create_private_dir(&folder)?;
-        let control_plane = ControlPlane::start(&folder).await?;
+        let control_plane = ControlPlane::start_with_clock(&folder, clock).await?;
         let admin = Admin::connect(control_plane.operator_dir()).await?;
         let web = WebCertificate::make(&folder)?;
         let mut sandbox = Self { edges: Vec::new(), admin, control_plane, web, sample };

@@ -4,6 +4,7 @@
 
 mod binaries;
 mod crash;
+mod credentials;
 mod demo;
 mod examples;
 mod install;

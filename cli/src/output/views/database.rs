@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     Listed, or_dash,
-    wire::{self, Meta},
+    wire::{self, Meta, When},
 };
 use crate::output::{Cell, Show, Table, Tone, bytes, elapsed, millis};
 
@@ -128,8 +128,38 @@ pub(crate) struct Credential {
     database: String,
     username: String,
     generation: u64,
+    source: Option<Source>,
     #[serde(flatten)]
     meta: Meta,
+}
+
+/// Where a credential comes from, and how that goes.
+#[derive(Debug, Serialize)]
+struct Source {
+    source: String,
+    refreshed_at: When,
+    expires_at: When,
+    error: Option<String>,
+}
+
+impl Source {
+    fn from_wire(source: v1::CredentialSource) -> Self {
+        Self {
+            source: source.source,
+            refreshed_at: When::from_wire(source.refreshed_at.as_ref()),
+            expires_at: When::from_wire(source.expires_at.as_ref()),
+            error: wire::text(source.error),
+        }
+    }
+
+    /// In one word.
+    fn state(&self) -> &'static str {
+        match (self.expires_at.is_past(), &self.error) {
+            (true, _) => "expired",
+            (false, Some(_)) => "fails, the last value serves",
+            (false, None) => "good",
+        }
+    }
 }
 
 impl Credential {
@@ -138,6 +168,7 @@ impl Credential {
             database: view.database,
             username: view.username,
             generation: view.generation,
+            source: view.source.map(Source::from_wire),
             meta: Meta::from_wire(view.meta),
         }
     }
@@ -166,6 +197,15 @@ impl Show for Credential {
             .field("Database", Cell::text(&self.database))
             .field("Username", Cell::text(&self.username))
             .field("Generation", Cell::text(self.generation));
+        let table = match &self.source {
+            None => table,
+            Some(source) => table
+                .field("Source", Cell::text(&source.source))
+                .field("Source state", Cell::text(source.state()))
+                .field("Refreshed", source.refreshed_at.full("-"))
+                .field("Expires", source.expires_at.full("-"))
+                .optional("Last error", source.error.as_deref().unwrap_or_default()),
+        };
         self.meta.rows(table)
     }
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod check;
+pub(crate) mod credential_rotation;
 pub(crate) mod database;
 pub(crate) mod edge;
 pub(crate) mod operator;

@@ -1,6 +1,6 @@
 //! TLS to PostgreSQL with libpq's four sslmodes (PostgreSQL manual, 34.19):
 //! what each verifies, and what it says when the server's certificate is not
-//! accepted. `connect` asks for one configuration for each pool.
+//! accepted. Edges and the control plane connect with it.
 //! Invariant: `require` encrypts and verifies nothing, `verify-ca` proves the
 //! issuer, `verify-full` proves issuer and name; there is no fallback to less.
 
@@ -13,28 +13,34 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor, verify_server_name,
     },
-    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
     server::ParsedCertificate,
 };
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 
 /// The configured root certificate is of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RootError {
+pub enum RootError {
+    /// Not PEM.
     #[error("the configured root certificate is not a PEM file with at least one certificate")]
     Pem,
+    /// Of another version than 3.
     #[error("the configured root certificate cannot be read: PostgreSQL's TLS needs X.509 version 3")]
     Certificate,
+    /// Verification has nothing to verify against.
     #[error("no root certificate is configured")]
     Missing,
 }
 
 /// TLS for a database, or `None` where it is disabled.
-pub(crate) fn client_config(database: &Database) -> Result<Option<Arc<ClientConfig>>, RootError> {
+///
+/// # Errors
+/// [`RootError`] when the configured root cannot be used.
+pub fn client_config(database: &Database) -> Result<Option<Arc<ClientConfig>>, RootError> {
     if database.sslmode == SslMode::Disable {
         return Ok(None);
     }
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = super::provider();
     let verifier = Verifier::new(database, Arc::clone(&provider))?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -148,7 +154,7 @@ impl ServerCertVerifier for Verifier {
 }
 
 /// What to do about a failed handshake, without the names in it.
-pub(crate) fn explain(error: &Error) -> String {
+pub fn explain(error: &Error) -> String {
     let Error::InvalidCertificate(certificate) = error else {
         return match error {
             Error::AlertReceived(alert) => format!("the server refused the TLS handshake ({alert:?})"),

@@ -8,6 +8,7 @@ pub mod config;
 pub mod crypto;
 pub mod init;
 pub mod pki;
+mod rotations;
 mod services;
 pub mod store;
 mod stream;

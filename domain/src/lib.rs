@@ -11,6 +11,7 @@ pub mod error;
 pub mod id;
 pub mod join;
 pub mod operator;
+pub mod pepper;
 pub mod policy;
 pub mod role;
 pub mod secret;

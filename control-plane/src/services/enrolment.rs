@@ -16,7 +16,7 @@ use super::{Context, change::Recorder, edges::check_name_is_free, view};
 use crate::{
     allowance::Allowances,
     authz::Caller,
-    pki::{Authority, Issued},
+    pki::{Issued, slots},
     store::{Draft, EdgeRecord, JoinRecord, State},
 };
 
@@ -36,6 +36,12 @@ const JOIN_REFILL: Duration = Duration::from_secs(1);
 /// were away resume.
 const RENEW_BURST: u32 = 10;
 const RENEW_REFILL: Duration = Duration::from_secs(60);
+
+/// A certificate, and whom its holder is to trust.
+struct Trusted {
+    issued: Issued,
+    ca_bundle_pem: String,
+}
 
 /// The service.
 #[derive(Debug)]
@@ -70,10 +76,7 @@ impl v1::enrolment_server::Enrolment for Enrolment {
         };
         let (edge, issued) = joined.inspect_err(|failure| self.context.refusals.note(JOIN, &connection, failure))?;
         tracing::info!(%edge, remote = %connection.remote, "edge joined");
-        Ok(Response::new(v1::JoinResponse {
-            edge_id: edge.to_string(),
-            certificate: Some(certificate(issued, self.context.authority.certificate_pem())),
-        }))
+        Ok(Response::new(v1::JoinResponse { edge_id: edge.to_string(), certificate: Some(certificate(issued)) }))
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
@@ -85,29 +88,25 @@ impl v1::enrolment_server::Enrolment for Enrolment {
         }
         let recorder = Recorder::new(RENEW, caller.to_string(), caller.remote().ip().to_string());
         let csr = request.into_inner().csr_pem;
-        let authority = Arc::clone(&self.context.authority);
         let change = move |draft: &mut Draft<'_>| {
             check_name_is_free(draft.state(), &edge)?;
-            issue(draft, &recorder, &authority, &edge, &csr)
+            issue(draft, &recorder, &edge, &csr)
         };
         let issued = self.context.store.mutate(&caller.to_string(), change).await?;
-        Ok(Response::new(v1::RenewResponse {
-            certificate: Some(certificate(issued, self.context.authority.certificate_pem())),
-        }))
+        Ok(Response::new(v1::RenewResponse { certificate: Some(certificate(issued)) }))
     }
 }
 
 impl Enrolment {
     /// Spends a join token. Drafts are made one after the other, so that of
     /// two requests with one token only one finds it unspent.
-    async fn admit(&self, verifier: JoinVerifier, csr: String, address: String) -> Result<(EdgeId, Issued), Failure> {
-        let authority = Arc::clone(&self.context.authority);
+    async fn admit(&self, verifier: JoinVerifier, csr: String, address: String) -> Result<(EdgeId, Trusted), Failure> {
         let change = move |draft: &mut Draft<'_>| {
             let mut join = find(draft.state(), &verifier, draft.now())?;
             let edge = join.edge.clone();
             check_name_is_free(draft.state(), &edge)?;
             let recorder = Recorder::new(JOIN, format!("edge/{edge}"), address);
-            let issued = issue(draft, &recorder, &authority, &edge, &csr)?;
+            let issued = issue(draft, &recorder, &edge, &csr)?;
             join.spent_at = Some(draft.now());
             draft.put(join);
             Ok((edge, issued))
@@ -132,14 +131,8 @@ fn find(state: &State, verifier: &JoinVerifier, now: Timestamp) -> Result<JoinRe
     Ok(join.value.clone())
 }
 
-fn issue(
-    draft: &mut Draft<'_>,
-    recorder: &Recorder,
-    authority: &Authority,
-    edge: &EdgeId,
-    csr: &str,
-) -> Result<Issued, Failure> {
-    let issued = authority.issue_edge(csr, edge, draft.now(), EDGE_LIFETIME)?;
+fn issue(draft: &mut Draft<'_>, recorder: &Recorder, edge: &EdgeId, csr: &str) -> Result<Trusted, Failure> {
+    let issued = slots::signing(draft.state())?.issue_edge(csr, edge, draft.now(), EDGE_LIFETIME)?;
     let before = draft.state().edges.get(edge).map(|stored| stored.value.clone());
     // An operator has said that this name drains; a new certificate says nothing to that.
     let draining = before.as_ref().and_then(|edge| edge.draining.clone());
@@ -147,13 +140,13 @@ fn issue(
     let before = before.as_ref().map(view::edge_json);
     recorder.record(draft, format!("edge/{edge}"), before, Some(view::edge_json(&record)));
     draft.put(record);
-    Ok(issued)
+    Ok(Trusted { issued, ca_bundle_pem: slots::bundle_pem(draft.state()) })
 }
 
-fn certificate(issued: Issued, ca_pem: String) -> v1::Certificate {
+fn certificate(Trusted { issued, ca_bundle_pem }: Trusted) -> v1::Certificate {
     v1::Certificate {
         chain_pem: issued.certificate_pem,
-        ca_bundle_pem: ca_pem,
+        ca_bundle_pem,
         expires_at: Some(convert::timestamp(issued.record.not_after)),
     }
 }

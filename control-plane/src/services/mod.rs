@@ -3,12 +3,14 @@
 //! before, by [`crate::authz`].
 
 mod audit;
+mod authorities;
 mod change;
 mod credentials;
 mod databases;
 mod edges;
 mod enrolment;
 mod ingest;
+mod keys;
 mod operators;
 mod renewal;
 mod roles;
@@ -25,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
-use crate::{authz::Refusals, pki::Authority, store::Store, stream::SyncContext};
+use crate::{authz::Refusals, rotations::Rotations, store::Store, stream::SyncContext};
 
 /// No administrative request comes near this.
 const MAX_ADMIN_BYTES: usize = 1 << 20;
@@ -39,7 +41,7 @@ const MAX_SYNC_BYTES: usize = 64 << 10;
 pub(crate) struct Context {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn WallClock>,
-    pub(crate) authority: Arc<Authority>,
+    pub(crate) rotations: Arc<Rotations>,
     pub(crate) sync: Arc<SyncContext>,
     pub(crate) refusals: Refusals,
     pub(crate) started_at: Timestamp,
@@ -68,6 +70,8 @@ pub(crate) async fn main_routes(
         v1::roles_server::RolesServer<_>, roles::Roles, MAX_ADMIN_BYTES;
         v1::edges_server::EdgesServer<_>, edges::Edges, MAX_ADMIN_BYTES;
         v1::operators_server::OperatorsServer<_>, operators::Operators::new, MAX_ADMIN_BYTES;
+        v1::authorities_server::AuthoritiesServer<_>, authorities::Authorities, MAX_ADMIN_BYTES;
+        v1::keys_server::KeysServer<_>, keys::Keys, MAX_ADMIN_BYTES;
         v1::system_server::SystemServer<_>, system::System, MAX_ADMIN_BYTES;
         v1::audit_server::AuditServer<_>, audit::Audit, MAX_ADMIN_BYTES;
         v1::audit_ingest_server::AuditIngestServer<_>, ingest::Ingest, MAX_INGEST_BYTES;

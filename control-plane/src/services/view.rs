@@ -45,6 +45,7 @@ pub(super) fn token(record: &TokenRecord, stored: &Meta) -> v1::TokenView {
         predecessor: text(record.predecessor.as_ref()),
         successor: text(record.successor.as_ref()),
         meta: Some(meta(stored)),
+        pepper_generation: token.pepper_generation,
     }
 }
 

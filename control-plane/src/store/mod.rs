@@ -30,11 +30,13 @@ mod draft;
 mod error;
 mod head;
 mod header;
+mod keys;
 mod load;
 mod mark;
 mod once;
 mod open;
 mod record;
+mod reseal;
 mod sled;
 mod state;
 mod writer;
@@ -42,12 +44,14 @@ mod writer;
 pub use audit::{AuditPage, AuditQuery};
 pub use draft::Draft;
 pub use error::{BackendError, StoreError};
+pub use keys::KeyFacts;
 pub use once::{Once, REMEMBERED};
 pub use open::StoreOptions;
 pub use record::{
-    AnswerRecord, CaRecord, CaSlot, CertificateRecord, Draining, EdgeRecord, IngestRecord, JoinRecord, Meta,
-    OperatorRecord, Record, RecordKey, Revocation, Stored, TokenRecord,
+    AnswerRecord, CaRecord, CaSlot, CertificateRecord, Draining, EdgeRecord, IngestRecord, JoinRecord, KeysRecord,
+    Meta, OperatorRecord, Record, RecordKey, Revocation, Stored, TokenRecord,
 };
+pub use reseal::Slice;
 pub use state::{Records, State};
 
 use self::{
@@ -57,7 +61,7 @@ use self::{
     open::Lock,
     writer::{Order, Published, Writer},
 };
-use crate::crypto::{Kek, Keyring};
+use crate::crypto::{Kek, KekFile, Keyring};
 
 /// How long closing waits for a database that failed to write.
 const BROKEN_PATIENCE: Duration = Duration::from_secs(2);
@@ -115,6 +119,15 @@ impl Store {
     /// [`StoreError`] says what is wrong; the files are then as they were.
     pub fn open(options: StoreOptions, kek: &Kek) -> Result<Self, StoreError> {
         open::open(options, kek)
+    }
+
+    /// Opens a store with the key in a file; a replacement of that key which
+    /// was cut short is completed or undone first. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and [`StoreError::Key`].
+    pub fn open_with(options: StoreOptions, file: &KekFile) -> Result<Self, StoreError> {
+        open::open_with(options, file)
     }
 
     fn start(dir: PathBuf, writer: Writer, lock: Lock) -> Result<Self, StoreError> {

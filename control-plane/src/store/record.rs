@@ -81,6 +81,9 @@ pub struct CertificateRecord {
     pub serial: Vec<u8>,
     /// End of validity.
     pub not_after: Timestamp,
+    /// SHA-256 of the certificate of the authority that has signed it; empty
+    /// where that was not yet recorded.
+    pub issuer: Vec<u8>,
 }
 
 /// An enrolled edge.
@@ -138,14 +141,16 @@ pub struct JoinRecord {
     pub spent_at: Option<Timestamp>,
 }
 
-/// Place of a certificate authority. There are two, so that a new one can be
-/// made known everywhere before it signs anything.
+/// Place of a certificate authority. A new one is made known everywhere before
+/// it signs anything, and the old one is trusted until nothing of it is in use.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum CaSlot {
     /// Signs.
     Current,
     /// Will sign.
     Next,
+    /// Has signed, and is trusted still.
+    Previous,
 }
 
 impl CaSlot {
@@ -154,8 +159,12 @@ impl CaSlot {
         match self {
             Self::Current => "current",
             Self::Next => "next",
+            Self::Previous => "previous",
         }
     }
+
+    /// All of them, the one that signs first.
+    pub const ALL: [Self; 3] = [Self::Current, Self::Next, Self::Previous];
 }
 
 /// A certificate authority.
@@ -214,6 +223,20 @@ pub struct IngestRecord {
     pub at: Timestamp,
 }
 
+/// Which keys the store is to have. What it does have stands in its header; a
+/// difference is a rotation that is to be finished.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct KeysRecord {
+    /// Of the key-encryption key; 0: never rotated.
+    pub kek_generation: u64,
+    /// When its rotation was asked for.
+    pub kek_rotated_at: Option<Timestamp>,
+    /// Of the data keys; 0: never rotated.
+    pub data_generation: u32,
+    /// When their rotation was asked for.
+    pub data_rotated_at: Option<Timestamp>,
+}
+
 macro_rules! records {
     ($($(#[$doc:meta])* $kind:ident($body:ty)),* $(,)?) => {
         /// Any record, to be written.
@@ -253,6 +276,8 @@ records! {
     Answer(AnswerRecord),
     /// How far an edge's events are stored.
     Ingest(IngestRecord),
+    /// Which keys the store is to have; there is one.
+    Keys(KeysRecord),
 }
 
 /// Names a record.
@@ -280,6 +305,8 @@ pub enum RecordKey {
     Answer(String, String),
     /// By edge and start.
     Ingest(EdgeId, String),
+    /// The keys.
+    Keys,
 }
 
 impl Record {
@@ -297,6 +324,7 @@ impl Record {
             Self::Ca(r) => RecordKey::Ca(r.slot),
             Self::Answer(r) => RecordKey::Answer(r.actor.clone(), r.key.clone()),
             Self::Ingest(r) => RecordKey::Ingest(r.edge.clone(), r.boot.clone()),
+            Self::Keys(_) => RecordKey::Keys,
         }
     }
 }
@@ -316,13 +344,14 @@ impl RecordKey {
             Self::Ca(_) => "ca",
             Self::Answer(..) => "answer",
             Self::Ingest(..) => "ingest",
+            Self::Keys => "keys",
         }
     }
 
     /// Its identifying parts; what the store's index hashes.
     pub fn parts(&self) -> Vec<&[u8]> {
         match self {
-            Self::Settings => vec![],
+            Self::Settings | Self::Keys => vec![],
             Self::Token(id) => vec![id.as_str().as_bytes()],
             Self::Database(name) | Self::Credential(name) => vec![name.as_str().as_bytes()],
             Self::Role(name) => vec![name.as_str().as_bytes()],
@@ -344,7 +373,13 @@ impl RecordKey {
             Self::Database(name) => vec![item(ItemKind::Database, name.as_str())],
             Self::Credential(name) => vec![item(ItemKind::Credential, name.as_str())],
             Self::Role(name) => vec![item(ItemKind::Role, name.as_str())],
-            Self::Edge(_) | Self::Operator(_) | Self::Join(_) | Self::Ca(_) | Self::Answer(..) | Self::Ingest(..) => {
+            Self::Edge(_)
+            | Self::Operator(_)
+            | Self::Join(_)
+            | Self::Ca(_)
+            | Self::Answer(..)
+            | Self::Ingest(..)
+            | Self::Keys => {
                 vec![]
             }
         }
@@ -357,7 +392,7 @@ impl fmt::Display for RecordKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind())?;
         match self {
-            Self::Settings | Self::Join(_) => Ok(()),
+            Self::Settings | Self::Keys | Self::Join(_) => Ok(()),
             Self::Token(id) => write!(f, "/{id}"),
             Self::Database(name) | Self::Credential(name) => write!(f, "/{name}"),
             Self::Role(name) => write!(f, "/{name}"),

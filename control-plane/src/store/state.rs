@@ -13,8 +13,8 @@ use nla_domain::{
 };
 
 use super::record::{
-    AnswerRecord, CaRecord, CaSlot, EdgeRecord, IngestRecord, JoinRecord, Meta, OperatorRecord, Record, RecordKey,
-    Stored, TokenRecord,
+    AnswerRecord, CaRecord, CaSlot, EdgeRecord, IngestRecord, JoinRecord, KeysRecord, Meta, OperatorRecord, Record,
+    RecordKey, Stored, TokenRecord,
 };
 
 /// A shared map of records.
@@ -49,6 +49,8 @@ pub struct State {
     pub(super) answers: Records<(String, String), AnswerRecord>,
     /// How far each edge's events are stored, by edge and boot.
     pub(super) ingests: Records<(EdgeId, String), IngestRecord>,
+    /// Which keys the store is to have, once that was said.
+    pub keys: Records<(), KeysRecord>,
 }
 
 /// A stored record of any kind, shared.
@@ -65,6 +67,7 @@ pub(super) enum Entry {
     Ca(Arc<Stored<CaRecord>>),
     Answer(Arc<Stored<AnswerRecord>>),
     Ingest(Arc<Stored<IngestRecord>>),
+    Keys(Arc<Stored<KeysRecord>>),
 }
 
 impl Entry {
@@ -76,7 +79,7 @@ impl Entry {
                 }
             };
         }
-        wrap!(Settings, Token, Database, Credential, Role, Edge, Operator, Join, Ca, Answer, Ingest)
+        wrap!(Settings, Token, Database, Credential, Role, Edge, Operator, Join, Ca, Answer, Ingest, Keys)
     }
 
     pub(super) fn meta(&self) -> &Meta {
@@ -92,6 +95,7 @@ impl Entry {
             Self::Ca(e) => &e.meta,
             Self::Answer(e) => &e.meta,
             Self::Ingest(e) => &e.meta,
+            Self::Keys(e) => &e.meta,
         }
     }
 }
@@ -126,6 +130,7 @@ impl State {
             authorities: Arc::default(),
             answers: Arc::default(),
             ingests: Arc::default(),
+            keys: Arc::default(),
         }
     }
 
@@ -157,6 +162,7 @@ impl State {
             RecordKey::Ca(slot) => swap_in!(Ca, authorities, *slot),
             RecordKey::Answer(actor, id) => swap_in!(Answer, answers, (actor.clone(), id.clone())),
             RecordKey::Ingest(edge, boot) => swap_in!(Ingest, ingests, (edge.clone(), boot.clone())),
+            RecordKey::Keys => swap_in!(Keys, keys, ()),
         }
     }
 
@@ -188,7 +194,27 @@ impl State {
             RecordKey::Ingest(edge, boot) => {
                 self.ingests.get(&(edge.clone(), boot.clone())).cloned().map(Entry::Ingest)
             }
+            RecordKey::Keys => self.keys.get(&()).cloned().map(Entry::Keys),
         }
+    }
+
+    /// Number of records.
+    pub(super) fn count(&self) -> u64 {
+        let counts = [
+            1,
+            self.tokens.len(),
+            self.databases.len(),
+            self.credentials.len(),
+            self.roles.len(),
+            self.edges.len(),
+            self.operators.len(),
+            self.joins.len(),
+            self.authorities.len(),
+            self.answers.len(),
+            self.ingests.len(),
+            self.keys.len(),
+        ];
+        counts.iter().sum::<usize>() as u64
     }
 
     /// Where in its life a record was last changed; `None` when there is none.

@@ -21,7 +21,7 @@ use crate::{
     audit::{AuditQueue, Delivery},
     clock::BootClock,
     config::Transport,
-    identity::{Identity, IdentityError, Renewal, Storage},
+    identity::{Identity, IdentityError, Renewal, Storage, Trust},
     listener::{
         ListenError, Listener,
         address::AddressLimiter,
@@ -168,7 +168,7 @@ impl App {
                 identities: identity.changes(),
                 holder: self.holder.clone(),
                 audit: self.audit.clone(),
-                hooks: hooks(&pipeline),
+                hooks: hooks(&pipeline, identity.trust()),
                 introduction: Introduction { boot_id: self.boot_id, mcp_url },
                 wall: self.wall,
             }
@@ -208,7 +208,7 @@ impl App {
     }
 }
 
-fn hooks(pipeline: &Arc<Pipeline>) -> Hooks {
+fn hooks(pipeline: &Arc<Pipeline>, trust: Trust) -> Hooks {
     let (probing, counting) = (Arc::clone(pipeline), Arc::clone(pipeline));
     Hooks {
         probe: Arc::new(move |database| {
@@ -216,5 +216,9 @@ fn hooks(pipeline: &Arc<Pipeline>) -> Hooks {
             Box::pin(async move { pipeline.probe(&database).await })
         }),
         usage: Arc::new(move || counting.usage()),
+        trust: Arc::new(move |bundle_pem| {
+            let trust = trust.clone();
+            Box::pin(async move { trust.take(bundle_pem).await })
+        }),
     }
 }

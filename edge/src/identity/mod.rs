@@ -8,6 +8,7 @@ mod enrol;
 mod enrolled;
 mod renew;
 mod token;
+mod trust;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -19,7 +20,7 @@ use nla_proto::{
 };
 use tokio::sync::watch;
 
-pub use self::{enrolled::Enrolled, renew::Renewal};
+pub use self::{enrolled::Enrolled, renew::Renewal, trust::Trust};
 use crate::retry::Backoff;
 
 /// Where the identity lives between starts.
@@ -114,6 +115,7 @@ pub struct Identity {
     wall: Arc<dyn WallClock>,
     enrolled: Enrolled,
     tls: ClientTls,
+    trust: Trust,
     changes: watch::Sender<u64>,
     /// SHA-256 of tokens that were refused since the start.
     refused: Vec<[u8; 32]>,
@@ -158,12 +160,18 @@ impl Identity {
         let tls = ClientTls::new(&identity, &roots)?;
         tracing::info!(edge = %enrolled.edge_id(), certificate_until = %enrolled.not_after(), "enrolled");
         let refused = refused.into_iter().collect();
-        Ok(Self { config, wall, enrolled, tls, changes: watch::Sender::new(0), refused })
+        let trust = Trust::new(config.storage.clone(), tls.clone(), enrolled.clone());
+        Ok(Self { config, wall, enrolled, tls, trust, changes: watch::Sender::new(0), refused })
     }
 
     /// For channels to the control plane; follows renewals.
     pub fn tls(&self) -> ClientTls {
         self.tls.clone()
+    }
+
+    /// Takes over the authorities that the control plane tells.
+    pub fn trust(&self) -> Trust {
+        self.trust.clone()
     }
 
     /// Changes each time that the certificate was renewed or the edge has

@@ -25,6 +25,9 @@ pub type Probe = Arc<dyn Fn(DatabaseName) -> BoxFuture<'static, v1::ProbeResult>
 /// Calls since the start, and calls that run.
 pub type Usage = Arc<dyn Fn() -> (u64, u32) + Send + Sync>;
 
+/// Trusts authorities, PEM, and keeps them; a reason when it cannot.
+pub type Trust = Arc<dyn Fn(String) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
 /// What the control plane may ask of the rest of the edge.
 #[derive(Clone)]
 pub struct Hooks {
@@ -32,6 +35,8 @@ pub struct Hooks {
     pub probe: Probe,
     /// For `edge list`.
     pub usage: Usage,
+    /// For the authorities that come with the settings.
+    pub trust: Trust,
 }
 
 impl fmt::Debug for Hooks {

@@ -41,6 +41,9 @@ fn edge(plane: &ControlPlane) -> Edge {
                 Box::pin(async move { v1::ProbeResult { ok: true, stage: database.to_string(), ..Default::default() } })
             }),
             usage: Arc::new(|| (7, 2)),
+            trust: Arc::new(|bundle| {
+                Box::pin(async move { if bundle == "full" { Err("disk".into()) } else { Ok(()) } })
+            }),
         },
         introduction: Introduction { boot_id: "boot".into(), mcp_url: "https://edge/mcp".into() },
         wall,

@@ -20,6 +20,7 @@ mod contract;
 mod crash;
 mod damage;
 mod failing;
+mod keys;
 mod once;
 
 pub(super) struct Bench {

@@ -4,6 +4,7 @@
 //! what was made before it is removed.
 
 mod bundle;
+mod kek;
 mod recover;
 mod undo;
 
@@ -37,6 +38,7 @@ use crate::{
 };
 
 pub use bundle::write_operator_config;
+pub use kek::{RotateKekError, rotate_kek};
 pub use recover::{RecoverError, RecoverOptions, Recovered, operator_certificate};
 use undo::Made;
 

@@ -106,6 +106,7 @@ impl Keys {
             _ => failure,
         };
         let peppers = &state.settings.value.peppers;
+        let resealing = facts.data_generations.len() > 1;
         let peppers = peppers.iter().map(|(generation, _)| {
             let live = state.tokens.values().map(|stored| &stored.value).filter(|record| is_live(record, now));
             let live: Vec<_> = live.filter(|record| record.token.pepper_generation == generation).collect();
@@ -131,7 +132,7 @@ impl Keys {
             reseal: progress
                 .passed
                 .iter()
-                .filter(|(tree, _)| *tree != Tree::Meta)
+                .filter(|(tree, _)| resealing && *tree != Tree::Meta)
                 .map(|(tree, done)| v1::ResealProgress {
                     tree: tree.as_str().to_owned(),
                     done: *done,

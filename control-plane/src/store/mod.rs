@@ -130,6 +130,15 @@ impl Store {
         open::open_with(options, file)
     }
 
+    /// Wraps the data keys by another key-encryption key, and gives its
+    /// generation. Blocks. For a store that nobody has open.
+    ///
+    /// # Errors
+    /// As [`Store::open_with`]; the old key opens the store then.
+    pub fn rewrap(options: &StoreOptions, file: &KekFile, new: &Kek) -> Result<u64, StoreError> {
+        open::rewrap(options, file, new)
+    }
+
     fn start(dir: PathBuf, writer: Writer, lock: Lock) -> Result<Self, StoreError> {
         let (published, keyring, backend) = (writer.published.clone(), writer.keyring.clone(), writer.backend.clone());
         let (orders, handle) = writer.spawn()?;

@@ -170,6 +170,24 @@ pub(super) fn open_with(options: StoreOptions, file: &KekFile) -> Result<Store, 
     open_locked(options, &kek, lock, |backend| backend)
 }
 
+/// Wraps the keys of a store that nobody has open by another key.
+pub(super) fn rewrap(options: &StoreOptions, file: &KekFile, new: &Kek) -> Result<u64, StoreError> {
+    let dir = &options.dir;
+    if !header::exists(dir) {
+        return Err(StoreError::Missing { dir: dir.clone() });
+    }
+    let _lock = Lock::take(dir)?;
+    let wrapped = header::read(dir)?;
+    if Keyring::unwrap(new, &wrapped).is_ok() {
+        // Done before, by a call whose answer got lost.
+        return Ok(wrapped.kek_generation());
+    }
+    let old = file.settle(|key| Keyring::unwrap(key, &wrapped).is_ok()).map_err(StoreError::Key)?;
+    let generation = wrapped.kek_generation() + 1;
+    header::write(dir, &wrapped.rewrapped(&old, new, generation)?)?;
+    Ok(generation)
+}
+
 /// Opens a store over a wrapped database; tests wrap one that fails.
 pub(super) fn open_over(
     options: StoreOptions,

@@ -1,7 +1,7 @@
 //! The certificate authority replaced in phases, and back.
 
 use nla_proto::v1::{
-    self, AuthorityPhase, authorities_client::AuthoritiesClient, enrolment_client::EnrolmentClient,
+    self, AuthorityPhase, authorities_client::AuthoritiesClient, edge_message, enrolment_client::EnrolmentClient,
     operators_client::OperatorsClient, system_client::SystemClient,
 };
 use tonic::{Code, Status};
@@ -81,6 +81,20 @@ async fn confirm(plane: &Plane, edge: &Party) -> Follower {
     panic!("the confirmation was not noted");
 }
 
+/// The one edge waits for that reason, and activation is refused.
+async fn waits(plane: &Plane, reason: &str) {
+    for _ in 0..200 {
+        let waiting = status(plane, &plane.admin()).await.edges_waiting;
+        if waiting.iter().map(|edge| edge.reason.as_str()).eq([reason]) {
+            let refused = activate(plane, false).await.unwrap_err();
+            assert!(refused.message().contains(reason), "{refused}");
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("no edge waits because it {reason}");
+}
+
 fn authorities(pem: &str) -> usize {
     pem.matches("BEGIN CERTIFICATE").count()
 }
@@ -103,6 +117,14 @@ async fn an_authority_is_replaced_in_phases() {
     let refused = activate(&plane, false).await.unwrap_err();
     assert!(refused.message().contains("e1 (not connected)"), "{refused}");
     plane.restart().await;
+    // Connected, and silent; then with a state that it could not keep.
+    let mut follower = Follower::connect(plane.channel(&edge), Held::default()).await.unwrap();
+    waits(&plane, "has not confirmed it yet").await;
+    let refused = v1::Nack { revision: 1, kind: v1::ItemKind::Settings.into(), ..Default::default() };
+    follower.send(edge_message::Message::Nack(refused)).await;
+    follower.reach(plane.revision().await).await;
+    waits(&plane, "could not keep it").await;
+    drop(follower);
     let follower = confirm(&plane, &edge).await;
     let activated = activate(&plane, false).await.unwrap();
     assert_eq!(activated.phase(), AuthorityPhase::Activated);

@@ -247,7 +247,10 @@ fn as_json(state: &State) -> Value {
 /// The valid certificates of everybody who is let in.
 fn certificates(state: &State, now: Timestamp) -> impl Iterator<Item = (String, &CertificateRecord)> {
     let edges = state.edges.values().map(|stored| &stored.value).filter(|edge| edge.revoked.is_none());
-    let edges = edges.map(|edge| (format!("edge/{}", edge.id), &edge.certificate));
+    let edges = edges.flat_map(|edge| {
+        let certificates = [Some(&edge.certificate), edge.previous.as_ref()].into_iter().flatten();
+        certificates.map(|held| (format!("edge/{}", edge.id), held))
+    });
     let operators = state.operators.values().map(|stored| &stored.value).filter(|operator| operator.revoked.is_none());
     let operators = operators.flat_map(|operator| {
         let certificates = [Some(&operator.certificate), operator.next.as_ref()].into_iter().flatten();

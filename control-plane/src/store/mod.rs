@@ -48,8 +48,8 @@ pub use keys::KeyFacts;
 pub use once::{Once, REMEMBERED};
 pub use open::StoreOptions;
 pub use record::{
-    AnswerRecord, CaRecord, CaSlot, CertificateRecord, Draining, EdgeRecord, IngestRecord, JoinRecord, KeysRecord,
-    Meta, OperatorRecord, Record, RecordKey, Revocation, Stored, TokenRecord,
+    AnswerRecord, CaRecord, CaSlot, CertificateRecord, EdgeRecord, IngestRecord, JoinRecord, KeysRecord, Meta,
+    OperatorRecord, Pause, Record, RecordKey, Revocation, Stored, TokenRecord,
 };
 pub use reseal::Slice;
 pub use state::{Records, State};

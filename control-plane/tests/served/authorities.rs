@@ -148,6 +148,8 @@ async fn an_authority_is_replaced_in_phases() {
         assert!(refused.message().contains(name), "{refused}");
     }
     let edge = renew_edge(&plane, &edge).await.unwrap();
+    assert_eq!(holders(&status(&plane, &admin).await), ["edge/e1", "operator/admin"], "until the new one is used");
+    confirm(&plane, &edge).await;
     let renewed = renew_operator(&plane, &admin).await;
     assert!(holders(&status(&plane, &renewed).await).is_empty());
     let waiting = plane_join_token(&plane, &renewed, "e3").await;
@@ -166,7 +168,8 @@ async fn an_authority_is_replaced_in_phases() {
 }
 
 async fn plane_join_token(plane: &Plane, by: &Party, edge: &str) -> String {
-    let request = v1::CreateJoinTokenRequest { idempotency_key: once(), edge_id: edge.to_owned(), lifetime: None };
+    let request =
+        v1::CreateJoinTokenRequest { idempotency_key: once(), edge_id: edge.to_owned(), ..Default::default() };
     let mut edges = v1::edges_client::EdgesClient::new(plane.channel(by));
     edges.create_join_token(request).await.unwrap().into_inner().join_token
 }
@@ -193,7 +196,8 @@ async fn each_phase_has_a_way_back() {
     confirm(&plane, &moved).await;
     let refused = rollback(&plane, false).await.unwrap_err();
     assert!(refused.message().contains("edge/e1"), "{refused}");
-    renew_edge(&plane, &moved).await.unwrap();
+    let again = renew_edge(&plane, &moved).await.unwrap();
+    confirm(&plane, &again).await;
     let steady = rollback(&plane, false).await.unwrap();
     assert_eq!((steady.phase(), steady.authorities.len()), (AuthorityPhase::Steady, 1));
     assert_eq!(steady.authorities[0].fingerprint, before.authorities[0].fingerprint);

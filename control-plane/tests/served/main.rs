@@ -14,5 +14,6 @@ mod keys;
 mod objects;
 mod plane;
 mod program;
+mod quarantine;
 mod renewal;
 mod stream;

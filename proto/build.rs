@@ -20,6 +20,7 @@ fn main() -> Result<()> {
         .skip_debug([
             ".nla.v1.Token",
             ".nla.v1.Settings",
+            ".nla.v1.Pepper",
             ".nla.v1.CredentialItem",
             ".nla.v1.Item",
             ".nla.v1.JoinRequest",

@@ -21,6 +21,14 @@ It ends the certificates that this operator had, and is an event in the audit lo
 Example:
   nla-control-plane operator-certificate ada --out ada --config /var/lib/nla.toml";
 
+const ROTATE_KEK: &str = "\
+Run it as the user that runs the service. Where the service may write beside its key
+file, `nlactl key rotate kek` does the same without a stop. Until the new file is
+handed in, the service does not start; the old one is needed for backups made before.
+
+Example:
+  nla-control-plane rotate-kek --new-key /root/nla-new.kek --config /var/lib/nla.toml";
+
 /// Keeps tokens, credentials, roles and the audit log of NLA, and streams to
 /// the edges what they need. Without a command it serves.
 #[derive(Debug, Parser)]
@@ -45,6 +53,10 @@ pub(crate) enum Command {
     /// way back in when no admin's is valid any more.
     #[command(after_help = OPERATOR_CERTIFICATE)]
     OperatorCertificate(OperatorCertificateArgs),
+    /// Replace the key-encryption key while the service is stopped: for a key
+    /// that is handed in from elsewhere, such as a systemd credential.
+    #[command(after_help = ROTATE_KEK)]
+    RotateKek(RotateKekArgs),
     /// Check a configuration and stop.
     CheckConfig(RunArgs),
 }
@@ -98,6 +110,15 @@ pub(crate) struct OperatorCertificateArgs {
     /// Make a new admin of that name.
     #[arg(long)]
     pub(crate) create: bool,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RotateKekArgs {
+    /// File of the new key; made when it does not exist.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_key: PathBuf,
     #[command(flatten)]
     pub(crate) run: RunArgs,
 }

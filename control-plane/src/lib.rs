@@ -7,6 +7,7 @@ pub mod authz;
 pub mod config;
 pub mod crypto;
 pub mod init;
+mod key_rotation;
 pub mod pki;
 mod postgres;
 mod rotation;

@@ -6,12 +6,12 @@ mod arguments;
 use std::{io::Write as _, process::ExitCode};
 
 use anyhow::{Context as _, Error, Result};
-use arguments::{Cli, Command, InitArgs, OperatorCertificateArgs, RunArgs};
+use arguments::{Cli, Command, InitArgs, OperatorCertificateArgs, RotateKekArgs, RunArgs};
 use clap::Parser as _;
 use nla_control_plane::{
     app,
     config::{Config, default_config_file},
-    init::{InitOptions, RecoverOptions, init, operator_certificate},
+    init::{InitOptions, RecoverOptions, init, operator_certificate, rotate_kek},
 };
 use nla_proto::startup::start_logging;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,6 +41,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Some(Command::Run(args)) => run(args).await,
         Some(Command::Init(args)) => initialise(args).await,
         Some(Command::OperatorCertificate(args)) => recover(args).await,
+        Some(Command::RotateKek(args)) => offline_kek(args).await,
         Some(Command::CheckConfig(args)) => {
             load(args)?;
             writeln!(std::io::stdout(), "the configuration is valid")?;
@@ -85,6 +86,19 @@ async fn initialise(args: InitArgs) -> Result<()> {
     })
     .await?;
     write!(std::io::stdout(), "{report}")?;
+    Ok(())
+}
+
+async fn offline_kek(args: RotateKekArgs) -> Result<()> {
+    let RotateKekArgs { new_key, run } = args;
+    let config = load(run)?;
+    let generation = rotate_kek(&config, &new_key).await?;
+    let (new, old) = (new_key.display(), config.key_file.display());
+    writeln!(std::io::stdout(), "The store is opened by {new} from now on (generation {generation}).")?;
+    writeln!(
+        std::io::stdout(),
+        "\nNext:\n  hand it in where {old} is handed in now, or set key_file\n  start the service\n  keep a copy of it elsewhere, and the old one for backups made before"
+    )?;
     Ok(())
 }
 

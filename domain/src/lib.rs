@@ -12,6 +12,7 @@ pub mod id;
 pub mod join;
 pub mod label;
 pub mod operator;
+pub mod pepper;
 pub mod policy;
 pub mod role;
 pub mod secret;

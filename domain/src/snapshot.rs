@@ -9,8 +9,8 @@ use crate::{
     credential::Credential,
     database::Database,
     id::{DatabaseName, Epoch, Revision, RoleName, TokenId},
+    pepper::Peppers,
     role::Role,
-    secret::Key32,
     token::Token,
 };
 
@@ -97,12 +97,27 @@ impl fmt::Debug for Digest {
 /// Settings that hold for all edges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Key of the token verifiers.
-    pub pepper: Key32,
+    /// Keys of the token verifiers.
+    pub peppers: Peppers,
     /// How long `strict` tokens survive without a heartbeat.
     pub strict_staleness: Duration,
     /// How long `standard` tokens survive without a heartbeat.
     pub standard_staleness: Duration,
+    /// Certificate authorities that edges trust, PEM, the one that signs first.
+    /// Empty: those that came with the edge's certificate.
+    pub ca_bundle_pem: String,
+}
+
+impl Settings {
+    /// Settings with these peppers, and everything else as usual.
+    pub fn new(peppers: Peppers) -> Self {
+        Self {
+            peppers,
+            strict_staleness: DEFAULT_STRICT_STALENESS,
+            standard_staleness: DEFAULT_STANDARD_STALENESS,
+            ca_bundle_pem: String::new(),
+        }
+    }
 }
 
 /// Bound of `strict` tokens unless configured: a few missed heartbeats, so

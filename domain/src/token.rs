@@ -183,6 +183,8 @@ pub struct Token {
     pub id: TokenId,
     /// Proof of the secret part.
     pub verifier: TokenVerifier,
+    /// Generation of the pepper that `verifier` was made with.
+    pub pepper_generation: u32,
     /// Who answers for its use.
     pub owner: String,
     /// What it may do; a token may do what any one of its roles allows.

@@ -18,6 +18,7 @@ macro_rules! redacted {
 
 redacted! {
     Token { id, owner, roles, databases, expires_at }
+    Pepper { generation }
     Settings { strict_staleness, standard_staleness }
     CredentialItem { database, username, generation }
     Item { kind, id }

@@ -3,11 +3,13 @@
 //! makes its calls and shows one result.
 
 mod audit;
+mod ca;
 mod check;
 mod config;
 mod credential;
 mod database;
 mod edge;
+mod key;
 mod operator;
 mod role;
 mod system;
@@ -56,6 +58,12 @@ Examples:
     /// Operators: who administers
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
+    /// The certificate authority, and its replacement
+    #[command(subcommand)]
+    Ca(ca::CaCommand),
+    /// Keys of the store and of the tokens, and their rotation
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// The audit log: who did what
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -92,6 +100,8 @@ pub(crate) async fn run(command: &Command, globals: &Globals, output: &Output) -
         Command::Check(command) => command.run(globals, output).await,
         Command::Edge(command) => command.run(globals, output).await,
         Command::Operator(command) => command.run(globals, output).await,
+        Command::Ca(command) => command.run(globals, output).await,
+        Command::Key(command) => command.run(globals, output).await,
         Command::Audit(command) => command.run(&session()?, output).await,
         Command::System(command) => command.run(&session()?, output).await,
         Command::Config(command) => command.run(globals, output),

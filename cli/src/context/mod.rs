@@ -135,5 +135,21 @@ impl Context {
     }
 }
 
+/// Replaces the authorities that a context trusts by those that the control
+/// plane has told, in one step.
+///
+/// # Errors
+/// [`CliError::Local`]; those before are still there.
+pub(crate) fn put_authorities(entry: &Entry, folder: &Path, bundle_pem: &str) -> Result<(), CliError> {
+    // An older control plane tells none.
+    if bundle_pem.is_empty() {
+        return Ok(());
+    }
+    Roots::from_pem(bundle_pem.as_bytes())
+        .map_err(|source| CliError::local("the control plane's authorities cannot be used", source))?;
+    nla_proto::files::write_public(&folder.join(&entry.ca), bundle_pem.as_bytes())
+        .map_err(|source| CliError::local("cannot write the authorities", source))
+}
+
 #[cfg(test)]
 mod tests;

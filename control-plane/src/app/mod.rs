@@ -26,12 +26,13 @@ use tonic::{service::Routes, transport::Server};
 pub use crate::config::Config;
 use crate::{
     authz::{AuthorizationLayer, Gate, Listener, Refusals, Slots},
-    crypto::{Kek, KekError},
-    pki::{Authority, PkiError},
+    crypto::{KekError, KekFile},
+    key_rotation::KeyRotation,
+    pki::{Authority, PkiError, slots},
     rotation,
     services::{self, Context},
     sources::Refresher,
-    store::{CaSlot, State, Store, StoreError, StoreOptions},
+    store::{State, Store, StoreError, StoreOptions},
     stream::{Publisher, Registry, SyncContext},
     tasks::Expiry,
     uses::Uses,
@@ -152,16 +153,20 @@ pub(crate) async fn open(config: &Config, clock: &Arc<dyn WallClock>) -> Result<
     let options = StoreOptions::new(&config.data_dir, Arc::clone(clock));
     let (key_file, data_dir) = (config.key_file.clone(), config.data_dir.clone());
     let opened = tokio::task::spawn_blocking(move || {
-        let key = Kek::load(&key_file, &data_dir).map_err(StartError::Key)?;
-        Store::open(options, &key).map_err(StartError::Store)
+        Store::open_with(options, &KekFile::new(key_file, data_dir)).map_err(|error| match error {
+            StoreError::Key(error) => StartError::Key(error),
+            other => StartError::Store(other),
+        })
     });
     opened.await.map_err(|_| StartError::Internal("the store"))?
 }
 
 /// The store's authority, if it is the configured one.
 pub(crate) fn authority(config: &Config, state: &State) -> Result<Authority, StartError> {
-    let record = state.authorities.get(&CaSlot::Current).ok_or(StartError::NoAuthority)?;
-    let authority = Authority::from_record(&record.value).map_err(StartError::Authority)?;
+    let authority = slots::signing(state).map_err(|error| match error {
+        PkiError::Missing => StartError::NoAuthority,
+        other => StartError::Authority(other),
+    })?;
     if authority.trust_domain() != config.trust_domain {
         return Err(StartError::TrustDomain {
             configured: config.trust_domain.clone(),
@@ -172,9 +177,9 @@ pub(crate) fn authority(config: &Config, state: &State) -> Result<Authority, Sta
 }
 
 async fn assemble(config: &Config, clock: &Arc<dyn WallClock>, store: Store) -> Result<App, StartError> {
-    let authority = Arc::new(authority(config, &store.state())?);
+    authority(config, &store.state())?;
     settings::apply(&store, config.staleness).await.map_err(StartError::Settings)?;
-    let certificate = ServerCertificate::issue(Arc::clone(&authority), config.names.clone(), Arc::clone(clock))?;
+    let certificate = ServerCertificate::issue(store.clone(), config.names.clone(), Arc::clone(clock))?;
     let main = bind(config.listen).await?;
     let enrolment = bind(config.enrolment_listen).await?;
     let local = |listener: &TcpListener, address| {
@@ -186,7 +191,7 @@ async fn assemble(config: &Config, clock: &Arc<dyn WallClock>, store: Store) -> 
     let registry = Registry::new(as_usize(config.limits.connected_edges));
     let context = Arc::new(Context {
         clock: Arc::clone(clock),
-        authority,
+        keys: KeyRotation::new(store.clone(), KekFile::new(&config.key_file, &config.data_dir), Arc::clone(clock)),
         sync: Arc::new(SyncContext {
             publisher: publisher.clone(),
             registry: Arc::clone(&registry),
@@ -260,6 +265,8 @@ impl App {
         tasks.spawn(async move { never(certificate.renew().await) });
         let rotations = Arc::clone(&context.rotations);
         tasks.spawn(async move { never(rotations.run().await) });
+        let keys = Arc::clone(&context.keys);
+        tasks.spawn(async move { never(keys.run().await) });
         let refresher = Refresher {
             store: context.store.clone(),
             registry: Arc::clone(&context.sync.registry),

@@ -5,20 +5,21 @@ use nla_domain::snapshot::Settings;
 use nla_proto::{failure::Failure, v1};
 use serde_json::json;
 
-use crate::{config::StalenessBounds, store::Store};
+use crate::{config::StalenessBounds, pki::slots, store::Store};
 
 /// As audit events name the program itself.
 const ACTOR: &str = "control-plane";
 
 pub(super) async fn apply(store: &Store, bounds: StalenessBounds) -> Result<(), Failure> {
     let state = store.state();
+    let ca_bundle_pem = slots::bundle_pem(&state);
     let stored = &state.settings.value;
     let held = StalenessBounds { strict: stored.strict_staleness, standard: stored.standard_staleness };
-    if held == bounds {
+    if held == bounds && stored.ca_bundle_pem == ca_bundle_pem {
         return Ok(());
     }
     let change = move |draft: &mut crate::store::Draft<'_>| {
-        let pepper = draft.state().settings.value.pepper.clone();
+        let stored = draft.state().settings.value.clone();
         draft.event(v1::AdminEvent {
             actor: ACTOR.to_owned(),
             action: "start".to_owned(),
@@ -28,8 +29,12 @@ pub(super) async fn apply(store: &Store, bounds: StalenessBounds) -> Result<(), 
             after_json: as_json(bounds),
             ..Default::default()
         });
-        let settings = Settings { pepper, strict_staleness: bounds.strict, standard_staleness: bounds.standard };
-        draft.put(settings);
+        draft.put(Settings {
+            strict_staleness: bounds.strict,
+            standard_staleness: bounds.standard,
+            ca_bundle_pem,
+            ..stored
+        });
         Ok(())
     };
     store.mutate(ACTOR, change).await

@@ -55,6 +55,30 @@ pub enum KekError {
         /// Which file.
         path: PathBuf,
     },
+    /// It was handed in from elsewhere.
+    #[error(
+        "{} cannot be replaced here: it is a link, or its folder cannot be written to; stop the service, make the new key with `nla-control-plane rotate-kek --new-key FILE`, and hand that file in from then on",
+        path.display()
+    )]
+    Immutable {
+        /// The key's path.
+        path: PathBuf,
+    },
+    /// The new key could not be put in place.
+    #[error(
+        "the new key-encryption key {} could not take the place of {}: keep both; the next start completes it",
+        next.display(),
+        path.display()
+    )]
+    Install {
+        /// Where the new key waits.
+        next: PathBuf,
+        /// Where it belongs.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// No randomness.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),

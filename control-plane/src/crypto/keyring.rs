@@ -2,17 +2,18 @@
 //! index and head. They exist in clear only in memory; on disk they are
 //! wrapped by the key-encryption key.
 
-use std::{collections::BTreeMap, fmt};
+mod rotation;
 
-use aws_lc_rs::hmac;
-use nla_domain::secret::Key32;
-use prost::Message;
-use zeroize::Zeroizing;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{
     Kek, NoRandomness, random,
     sealed::{self, DataKey, Opened, Place, Unsealed},
 };
+use arc_swap::ArcSwap;
+use aws_lc_rs::hmac;
+use nla_domain::secret::Key32;
+use prost::Message;
 
 /// Parts of the store that have data keys of their own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -68,6 +69,9 @@ pub struct WrappedKeys {
     /// The sealed `ClearKeys`.
     #[prost(bytes = "vec", tag = "3")]
     pub sealed: Vec<u8>,
+    /// How often the key-encryption key was replaced, plus one; 0 means never.
+    #[prost(uint64, tag = "4")]
+    pub kek_generation: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -121,9 +125,11 @@ pub struct Keyring {
     store_id: [u8; 16],
     index: hmac::Key,
     set: hmac::Key,
-    /// By tree; the last generation seals.
-    data: BTreeMap<Tree, BTreeMap<u32, DataKey>>,
+    /// By tree; the last generation seals. Replaced whole when keys are rotated.
+    data: ArcSwap<DataKeys>,
 }
+
+type DataKeys = BTreeMap<Tree, BTreeMap<u32, DataKey>>;
 
 const WRAPPING: &str = "keyring";
 
@@ -131,18 +137,15 @@ impl Keyring {
     /// Fresh keys for a new store, and their wrapped form.
     ///
     /// # Errors
-    /// [`NoRandomness`].
-    pub fn create(kek: &Kek) -> Result<(Self, WrappedKeys), NoRandomness> {
+    /// [`KeyringError::NoRandomness`].
+    pub fn create(kek: &Kek) -> Result<(Self, WrappedKeys), KeyringError> {
         let store_id = random()?;
         let fresh = || -> Result<Vec<u8>, NoRandomness> { Ok(random::<32>()?.to_vec()) };
         let mut clear = ClearKeysGuard(ClearKeys { index: fresh()?, set: fresh()?, data: vec![] });
         for tree in Tree::ALL {
             clear.0.data.push(ClearDataKey { tree: tree.as_str().into(), generation: 1, key: fresh()? });
         }
-        let plain = Zeroizing::new(clear.0.encode_to_vec());
-        let place = Place { store: &store_id, tree: WRAPPING, key: b"" };
-        let sealed = DataKey::new(kek.expose()).seal(place, 0, 0, &plain)?;
-        let wrapped = WrappedKeys { store_id: store_id.to_vec(), kek_check: kek_check(kek, &store_id), sealed };
+        let wrapped = rotation::wrap(kek, store_id, &clear)?;
         let ring = Self::from_clear(store_id, &clear.0).expect("the keys were just made");
         Ok((ring, wrapped))
     }
@@ -152,19 +155,12 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError`].
     pub fn unwrap(kek: &Kek, wrapped: &WrappedKeys) -> Result<Self, KeyringError> {
-        let store_id: [u8; 16] = wrapped.store_id.as_slice().try_into().map_err(|_| KeyringError::Damaged)?;
-        let place = Place { store: &store_id, tree: WRAPPING, key: b"" };
-        let opened = DataKey::new(kek.expose()).open(place, &wrapped.sealed);
-        let Ok(opened) = opened else {
-            let right = kek_check(kek, &store_id) == wrapped.kek_check;
-            return Err(if right { KeyringError::Damaged } else { KeyringError::WrongKek });
-        };
-        let clear = ClearKeysGuard(ClearKeys::decode(opened.plain.as_slice()).map_err(|_| KeyringError::Damaged)?);
+        let (store_id, clear) = open_clear(kek, wrapped)?;
         Self::from_clear(store_id, &clear.0).ok_or(KeyringError::Damaged)
     }
 
     fn from_clear(store_id: [u8; 16], clear: &ClearKeys) -> Option<Self> {
-        let mut data: BTreeMap<Tree, BTreeMap<u32, DataKey>> = BTreeMap::new();
+        let mut data = DataKeys::new();
         for entry in &clear.data {
             let tree = Tree::ALL.into_iter().find(|tree| tree.as_str() == entry.tree)?;
             let key = Key32::from_slice(&entry.key)?;
@@ -176,7 +172,7 @@ impl Keyring {
             store_id,
             index: hmac::Key::new(hmac::HMAC_SHA256, &clear.index),
             set: hmac::Key::new(hmac::HMAC_SHA256, &clear.set),
-            data,
+            data: ArcSwap::new(Arc::new(data)),
         })
     }
 
@@ -185,7 +181,8 @@ impl Keyring {
     /// # Errors
     /// [`NoRandomness`].
     pub fn seal(&self, tree: Tree, key: &[u8], version: u64, plain: &[u8]) -> Result<Vec<u8>, NoRandomness> {
-        let (generation, data_key) = self.data[&tree].last_key_value().expect("each tree has a key");
+        let data = self.data.load();
+        let (generation, data_key) = data[&tree].last_key_value().expect("each tree has a key");
         data_key.seal(self.place(tree, key), *generation, version, plain)
     }
 
@@ -195,7 +192,8 @@ impl Keyring {
     /// [`Unsealed`] when it is not what was sealed there.
     pub fn open(&self, tree: Tree, key: &[u8], sealed: &[u8]) -> Result<Opened, Unsealed> {
         let generation = sealed::generation(sealed)?;
-        let data_key = self.data[&tree].get(&generation).ok_or(Unsealed::Generation(generation))?;
+        let data = self.data.load();
+        let data_key = data[&tree].get(&generation).ok_or(Unsealed::Generation(generation))?;
         data_key.open(self.place(tree, key), sealed)
     }
 
@@ -214,6 +212,17 @@ impl Keyring {
     fn place<'a>(&'a self, tree: Tree, key: &'a [u8]) -> Place<'a> {
         Place { store: &self.store_id, tree: tree.as_str(), key }
     }
+}
+
+fn open_clear(kek: &Kek, wrapped: &WrappedKeys) -> Result<([u8; 16], ClearKeysGuard), KeyringError> {
+    let store_id: [u8; 16] = wrapped.store_id.as_slice().try_into().map_err(|_| KeyringError::Damaged)?;
+    let place = Place { store: &store_id, tree: WRAPPING, key: b"" };
+    let Ok(opened) = DataKey::new(kek.expose()).open(place, &wrapped.sealed) else {
+        let right = kek_check(kek, &store_id) == wrapped.kek_check;
+        return Err(if right { KeyringError::Damaged } else { KeyringError::WrongKek });
+    };
+    let clear = ClearKeysGuard(ClearKeys::decode(opened.plain.as_slice()).map_err(|_| KeyringError::Damaged)?);
+    Ok((store_id, clear))
 }
 
 fn mac<'a>(key: &hmac::Key, parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {

@@ -3,10 +3,12 @@
 //! neither read, changed, moved nor put back unnoticed ([`sealed`]).
 
 mod kek;
+mod kek_file;
 mod keyring;
 pub mod sealed;
 
 pub use kek::{Kek, KekError};
+pub use kek_file::KekFile;
 pub use keyring::{Keyring, KeyringError, Tree, WrappedKeys};
 
 /// The operating system has no randomness to give.

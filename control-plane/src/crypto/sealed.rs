@@ -114,7 +114,7 @@ impl DataKey {
 }
 
 /// The generation that a sealed record names.
-pub(super) fn generation(sealed: &[u8]) -> Result<u32, Unsealed> {
+pub(crate) fn generation(sealed: &[u8]) -> Result<u32, Unsealed> {
     match sealed {
         [] => Err(Unsealed::Cut),
         [FORMAT, a, b, c, d, ..] => Ok(u32::from_be_bytes([*a, *b, *c, *d])),

@@ -4,6 +4,7 @@
 //! what was made before it is removed.
 
 mod bundle;
+mod kek;
 mod recover;
 mod undo;
 
@@ -19,6 +20,7 @@ use nla_domain::{
     clock::{SystemClock, WallClock},
     id::OperatorName,
     operator::Level,
+    pepper::Peppers,
     secret::Key32,
     snapshot::Settings,
 };
@@ -36,6 +38,7 @@ use crate::{
 };
 
 pub use bundle::write_operator_config;
+pub use kek::{RotateKekError, rotate_kek};
 pub use recover::{RecoverError, RecoverOptions, Recovered, operator_certificate};
 use undo::Made;
 
@@ -221,12 +224,17 @@ fn make(options: &InitOptions) -> Result<(InitReport, Store), InitError> {
         std::fs::remove_dir(&config.data_dir).map_err(source)?;
     }
     let store_options = StoreOptions::new(&config.data_dir, clock);
-    let (store, ()) = Store::create(store_options, &key, first_settings(config.staleness)?, move |draft| {
-        record(draft, &operator);
-        draft.put(authority_record);
-        draft.put(operator);
-        Ok::<(), Failure>(())
-    })
+    let (store, ()) = Store::create(
+        store_options,
+        &key,
+        first_settings(config.staleness, authority.certificate_pem())?,
+        move |draft| {
+            record(draft, &operator);
+            draft.put(authority_record);
+            draft.put(operator);
+            Ok::<(), Failure>(())
+        },
+    )
     .map_err(InitError::Store)?;
     made.keep();
     Ok((InitReport { config, operator_dir, config_file }, store))
@@ -270,11 +278,15 @@ fn check_place(path: &Path, may_be_an_empty_folder: bool) -> Result<(), InitErro
     }
 }
 
-fn first_settings(bounds: StalenessBounds) -> Result<Settings, InitError> {
+fn first_settings(bounds: StalenessBounds, ca_bundle_pem: String) -> Result<Settings, InitError> {
     let mut pepper = [0; 32];
     rand::fill(&mut pepper).map_err(|_| InitError::Internal("the operating system's random generator failed"))?;
-    let pepper = Key32::new(pepper);
-    Ok(Settings { pepper, strict_staleness: bounds.strict, standard_staleness: bounds.standard })
+    Ok(Settings {
+        strict_staleness: bounds.strict,
+        standard_staleness: bounds.standard,
+        ca_bundle_pem,
+        ..Settings::new(Peppers::first(Key32::new(pepper)))
+    })
 }
 
 fn record(draft: &mut Draft<'_>, operator: &OperatorRecord) {

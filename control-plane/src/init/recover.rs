@@ -17,7 +17,7 @@ use super::{absolute, bundle, undo::Made};
 use crate::{
     app::{self, StartError},
     config::Config,
-    pki::PkiError,
+    pki::{PkiError, slots},
     store::{Draft, OperatorRecord, State, Store},
 };
 
@@ -97,7 +97,7 @@ async fn make(config: &Config, options: RecoverOptions, store: &Store) -> Result
 
     let mut made = Made::default();
     made.will_make(&out);
-    bundle::write(&out, &issued, &authority.certificate_pem(), &key, &bundle::url(config))?;
+    bundle::write(&out, &issued, &slots::bundle_pem(&state), &key, &bundle::url(config))?;
     let record = OperatorRecord { name, level: Level::Admin, certificate: issued.record, next: None, revoked: None };
     store.mutate(ACTOR, move |draft| commit(draft, record, create)).await?;
     made.keep();

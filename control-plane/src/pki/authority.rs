@@ -76,7 +76,9 @@ impl Authority {
             return Err(PkiError::TrustDomain(trust_domain.chars().take(80).collect()));
         }
         let key = KeyPair::generate().map_err(PkiError::Issue)?;
-        let mut params = params(&format!("NLA authority {trust_domain}"), now, now.plus(CA_LIFETIME))?;
+        // Two authorities of one trust domain are told apart by their names.
+        let mark: String = random::<4>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut params = params(&format!("NLA authority {trust_domain} {mark}"), now, now.plus(CA_LIFETIME))?;
         // It signs end entities only.
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -222,6 +224,7 @@ impl Authority {
         let record = CertificateRecord {
             serial: params.serial_number.as_ref().map(SerialNumber::to_bytes).unwrap_or_default(),
             not_after: Timestamp::from_micros(params.not_after.unix_timestamp().saturating_mul(1_000_000)),
+            issuer: self.pin().0.to_vec(),
         };
         let certificate = params.signed_by(key, &self.issuer).map_err(PkiError::Issue)?;
         Ok(Issued { certificate_pem: pem("CERTIFICATE", certificate.der()), record })

@@ -4,6 +4,7 @@
 
 mod authority;
 mod csr;
+pub mod slots;
 
 pub use authority::{Authority, Issued, IssuedWithKey};
 pub use csr::CsrError;
@@ -26,8 +27,11 @@ pub enum PkiError {
     /// Trust domains are lower-case DNS-like names (SPIFFE ID specification, section 2.1).
     #[error("{0:?} is not a trust domain: use 1 to 255 of a-z, 0-9, '-', '_' and '.'")]
     TrustDomain(String),
+    /// The store holds none.
+    #[error("the data folder holds no certificate authority: was it made by `nla-control-plane init`?")]
+    Missing,
     /// Longer than the authority itself.
-    #[error("the authority ends before the certificate would: renew the authority first")]
+    #[error("the authority ends before the certificate would: replace the authority first, with `nlactl ca prepare`")]
     Expired,
     /// No randomness.
     #[error(transparent)]
@@ -39,7 +43,7 @@ impl From<PkiError> for nla_proto::failure::Failure {
         use nla_domain::error::ErrorKind;
         match error {
             PkiError::Csr(error) => Self::invalid("csr_pem", error.to_string()),
-            PkiError::Expired => Self::new(ErrorKind::Unavailable, error.to_string()),
+            PkiError::Expired | PkiError::Missing => Self::new(ErrorKind::Unavailable, error.to_string()),
             other => {
                 tracing::error!(error = %other, cause = ?std::error::Error::source(&other), "no certificate was made");
                 Self::new(ErrorKind::Internal, other.to_string())

@@ -14,7 +14,10 @@ use super::{
     tokens::bounded,
     view,
 };
-use crate::store::{Draft, EdgeRecord, JoinRecord, Pause, RecordKey, Revocation, State, Stored};
+use crate::{
+    pki::slots,
+    store::{Draft, EdgeRecord, JoinRecord, Pause, RecordKey, Revocation, State, Stored},
+};
 
 /// Long enough to start a machine by hand, too short to lie about.
 const DEFAULT_JOIN_LIFETIME: Duration = Duration::from_secs(600);
@@ -58,12 +61,12 @@ impl v1::edges_server::Edges for Edges {
         let lifetime = request.lifetime.as_ref();
         let lifetime = bounded("lifetime", lifetime, DEFAULT_JOIN_LIFETIME, Duration::from_secs(1), MAX_JOIN_LIFETIME)?;
         let allowed_cidrs = networks(&request.allowed_cidrs)?;
-        let pin = self.0.authority.pin();
         let answer = change.commit(&self.0.store, move |draft, recorder| {
             check_name_is_free(draft.state(), &edge)?;
             forget_ended_joins(draft);
             room("edges", draft.state().edges.len(), MAX_EDGES)?;
             room("join tokens", draft.state().joins.len(), MAX_JOINS)?;
+            let pin = slots::serving(draft.state())?.pin();
             let token =
                 JoinToken::generate(pin).map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))?;
             let expires_at = draft.now().plus(lifetime);

@@ -16,7 +16,7 @@ use super::{Context, change::Recorder, edges::check_name_is_free, view};
 use crate::{
     allowance::{self, Allowances},
     authz::{Caller, EDGE_REPLACED},
-    pki::{Authority, Issued},
+    pki::{Issued, slots},
     store::{CertificateRecord, Draft, EdgeRecord, JoinRecord, State},
 };
 
@@ -36,6 +36,12 @@ const JOIN_REFILL: Duration = Duration::from_secs(1);
 /// were away resume.
 const RENEW_BURST: u32 = 10;
 const RENEW_REFILL: Duration = Duration::from_secs(60);
+
+/// A certificate, and whom its holder is to trust.
+struct Trusted {
+    issued: Issued,
+    ca_bundle_pem: String,
+}
 
 /// The service.
 #[derive(Debug)]
@@ -69,10 +75,7 @@ impl v1::enrolment_server::Enrolment for Enrolment {
         };
         let (edge, issued) = joined.inspect_err(|failure| self.context.refusals.note(JOIN, &connection, failure))?;
         tracing::info!(%edge, remote = %connection.remote, "edge joined");
-        Ok(Response::new(v1::JoinResponse {
-            edge_id: edge.to_string(),
-            certificate: Some(certificate(issued, self.context.authority.certificate_pem())),
-        }))
+        Ok(Response::new(v1::JoinResponse { edge_id: edge.to_string(), certificate: Some(certificate(issued)) }))
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
@@ -84,27 +87,23 @@ impl v1::enrolment_server::Enrolment for Enrolment {
         }
         let recorder = Recorder::new(RENEW, caller.to_string(), caller.remote().ip().to_string());
         let csr = request.into_inner().csr_pem;
-        let authority = Arc::clone(&self.context.authority);
         let serial = caller.serial().to_owned();
         let change = move |draft: &mut Draft<'_>| {
             check_name_is_free(draft.state(), &edge)?;
             // What the gate has seen may have changed since.
             let held = draft.state().edges.get(&edge).and_then(|edge| edge.value.held(&serial)).cloned();
             let held = held.ok_or_else(|| Failure::new(ErrorKind::PermissionDenied, EDGE_REPLACED))?;
-            issue(draft, &recorder, &authority, &edge, &csr, Some(held))
+            issue(draft, &recorder, &edge, &csr, Some(held))
         };
         let issued = self.context.store.mutate(&caller.to_string(), change).await?;
-        Ok(Response::new(v1::RenewResponse {
-            certificate: Some(certificate(issued, self.context.authority.certificate_pem())),
-        }))
+        Ok(Response::new(v1::RenewResponse { certificate: Some(certificate(issued)) }))
     }
 }
 
 impl Enrolment {
     /// Spends a join token. Drafts are made one after the other, so that of
     /// two requests with one token only one finds it unspent.
-    async fn admit(&self, verifier: JoinVerifier, csr: String, address: IpAddr) -> Result<(EdgeId, Issued), Failure> {
-        let authority = Arc::clone(&self.context.authority);
+    async fn admit(&self, verifier: JoinVerifier, csr: String, address: IpAddr) -> Result<(EdgeId, Trusted), Failure> {
         let change = move |draft: &mut Draft<'_>| {
             let mut join = find(draft.state(), &verifier, draft.now())?;
             check_address(&join, address)?;
@@ -112,7 +111,7 @@ impl Enrolment {
             check_name_is_free(draft.state(), &edge)?;
             let recorder = Recorder::new(JOIN, format!("edge/{edge}"), address.to_string());
             // Whoever holds the certificate before is not known: it ends here.
-            let issued = issue(draft, &recorder, &authority, &edge, &csr, None)?;
+            let issued = issue(draft, &recorder, &edge, &csr, None)?;
             join.spent_at = Some(draft.now());
             draft.put(join);
             Ok((edge, issued))
@@ -156,12 +155,11 @@ fn check_address(join: &JoinRecord, address: IpAddr) -> Result<(), Failure> {
 fn issue(
     draft: &mut Draft<'_>,
     recorder: &Recorder,
-    authority: &Authority,
     edge: &EdgeId,
     csr: &str,
     previous: Option<CertificateRecord>,
-) -> Result<Issued, Failure> {
-    let issued = authority.issue_edge(csr, edge, draft.now(), EDGE_LIFETIME)?;
+) -> Result<Trusted, Failure> {
+    let issued = slots::signing(draft.state())?.issue_edge(csr, edge, draft.now(), EDGE_LIFETIME)?;
     let before = draft.state().edges.get(edge).map(|stored| stored.value.clone());
     // An operator has said that this name drains or is in quarantine; a new
     // certificate says nothing to that.
@@ -170,13 +168,13 @@ fn issue(
     let before = before.as_ref().map(view::edge_json);
     recorder.record(draft, format!("edge/{edge}"), before, Some(view::edge_json(&record)));
     draft.put(record);
-    Ok(issued)
+    Ok(Trusted { issued, ca_bundle_pem: slots::bundle_pem(draft.state()) })
 }
 
-fn certificate(issued: Issued, ca_pem: String) -> v1::Certificate {
+fn certificate(Trusted { issued, ca_bundle_pem }: Trusted) -> v1::Certificate {
     v1::Certificate {
         chain_pem: issued.certificate_pem,
-        ca_bundle_pem: ca_pem,
+        ca_bundle_pem,
         expires_at: Some(convert::timestamp(issued.record.not_after)),
     }
 }

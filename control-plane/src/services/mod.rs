@@ -3,6 +3,7 @@
 //! before, by [`crate::authz`].
 
 mod audit;
+mod authorities;
 mod change;
 mod credentials;
 mod databases;
@@ -10,6 +11,7 @@ mod edges;
 mod enrolment;
 mod first_use;
 mod ingest;
+mod keys;
 mod operators;
 mod renewal;
 mod roles;
@@ -28,8 +30,8 @@ use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use crate::{
-    authz::Refusals, config::TokenPolicy, pki::Authority, rotation::Engine, sources::AllowedSources, store::Store,
-    stream::SyncContext,
+    authz::Refusals, config::TokenPolicy, key_rotation::KeyRotation, rotation::Engine, sources::AllowedSources,
+    store::Store, stream::SyncContext,
 };
 
 /// No administrative request comes near this.
@@ -44,7 +46,8 @@ const MAX_SYNC_BYTES: usize = 64 << 10;
 pub(crate) struct Context {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn WallClock>,
-    pub(crate) authority: Arc<Authority>,
+    /// What replaces authorities and keys.
+    pub(crate) keys: Arc<KeyRotation>,
     pub(crate) sync: Arc<SyncContext>,
     pub(crate) rotations: Arc<Engine>,
     /// Where credentials may come from.
@@ -78,6 +81,8 @@ pub(crate) async fn main_routes(
         v1::roles_server::RolesServer<_>, roles::Roles, MAX_ADMIN_BYTES;
         v1::edges_server::EdgesServer<_>, edges::Edges, MAX_ADMIN_BYTES;
         v1::operators_server::OperatorsServer<_>, operators::Operators::new, MAX_ADMIN_BYTES;
+        v1::authorities_server::AuthoritiesServer<_>, authorities::Authorities, MAX_ADMIN_BYTES;
+        v1::keys_server::KeysServer<_>, keys::Keys, MAX_ADMIN_BYTES;
         v1::system_server::SystemServer<_>, system::System, MAX_ADMIN_BYTES;
         v1::audit_server::AuditServer<_>, audit::Audit, MAX_ADMIN_BYTES;
         v1::audit_ingest_server::AuditIngestServer<_>, ingest::Ingest, MAX_INGEST_BYTES;

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     allowance::Allowances,
+    pki::slots,
     store::{Draft, OperatorRecord, Revocation, State},
 };
 
@@ -51,21 +52,21 @@ impl v1::operators_server::Operators for Operators {
         let level: Level = convert::from_level("level", request.level).map_err(Failure::from)?;
         let minimum = Duration::from_secs(60);
         let lifetime = bounded("lifetime", request.lifetime.as_ref(), DEFAULT_LIFETIME, minimum, MAX_LIFETIME)?;
-        let authority = Arc::clone(&self.context.authority);
         let answer = change.commit(&self.context.store, move |draft, recorder| {
             if draft.state().operators.contains_key(&name) {
                 let message = format!("the operator {name} exists or existed: choose another name");
                 return Err(Failure::new(ErrorKind::Conflict, message).with_field("name"));
             }
             room("operators", draft.state().operators.len(), MAX_OPERATORS)?;
-            let issued = authority.issue_operator(&request.csr_pem, &name, draft.now(), lifetime)?;
+            let issued =
+                slots::signing(draft.state())?.issue_operator(&request.csr_pem, &name, draft.now(), lifetime)?;
             let record = OperatorRecord { name, level, certificate: issued.record, next: None, revoked: None };
             recorder.record(draft, format!("operator/{}", record.name), None, Some(view::operator_json(&record)));
             let meta = draft.put(record.clone());
             Ok(v1::CreateOperatorResponse {
                 operator: Some(view::operator(&record, &meta)),
                 certificate_pem: issued.certificate_pem,
-                ca_bundle_pem: authority.certificate_pem(),
+                ca_bundle_pem: slots::bundle_pem(draft.state()),
             })
         });
         Ok(Response::new(answer.await?))
@@ -108,9 +109,8 @@ impl v1::operators_server::Operators for Operators {
     ) -> Result<Response<v1::RenewOperatorResponse>, Status> {
         let caller = Renewing::of(&request, &self.renewals)?;
         let (change, request) = Change::of(request, "/nla.v1.Operators/Renew", |r| &r.idempotency_key)?;
-        let authority = Arc::clone(&self.context.authority);
         let answer = change.commit(&self.context.store, move |draft, recorder| {
-            renewal::renew(draft, recorder, &authority, &caller, &request.csr_pem)
+            renewal::renew(draft, recorder, &caller, &request.csr_pem)
         });
         Ok(Response::new(answer.await?))
     }

@@ -3,7 +3,7 @@
 //! certificate is issued beside the one in use, and FinishRenewal, or another
 //! renewal, called with the new one ends the old. Name and level are the store's.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use nla_domain::{error::ErrorKind, id::OperatorName};
 use nla_proto::{convert, failure::Failure, v1};
@@ -13,7 +13,7 @@ use super::{change::Recorder, operators::DEFAULT_LIFETIME, view};
 use crate::{
     allowance::Allowances,
     authz::Caller,
-    pki::Authority,
+    pki::slots,
     store::{CertificateRecord, Draft, OperatorRecord},
 };
 
@@ -64,16 +64,16 @@ impl Renewing {
 pub(super) fn renew(
     draft: &mut Draft<'_>,
     recorder: &Recorder,
-    authority: &Arc<Authority>,
     caller: &Renewing,
     csr_pem: &str,
 ) -> Result<v1::RenewOperatorResponse, Failure> {
     let (before, mut record) = caller.present(draft)?;
-    let issued = authority.issue_operator(csr_pem, &caller.name, draft.now(), DEFAULT_LIFETIME)?;
+    let issued = slots::signing(draft.state())?.issue_operator(csr_pem, &caller.name, draft.now(), DEFAULT_LIFETIME)?;
     let expires_at = Some(convert::timestamp(issued.record.not_after));
     record.next = Some(issued.record);
     write(draft, recorder, &before, record);
-    Ok(v1::RenewOperatorResponse { certificate_pem: issued.certificate_pem, expires_at })
+    let ca_bundle_pem = slots::bundle_pem(draft.state());
+    Ok(v1::RenewOperatorResponse { certificate_pem: issued.certificate_pem, expires_at, ca_bundle_pem })
 }
 
 /// Ends the certificate before the one of this call.

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use nla_proto::{convert, v1};
+use nla_proto::{convert, failure::Failure, v1};
 use tonic::{Request, Response, Status};
 
-use super::{Context, view};
-use crate::authz::Caller;
+use super::{Context, authorities::wire_phase, view};
+use crate::{
+    authz::Caller,
+    pki::slots::{self, Phase},
+};
 
 /// The service.
 #[derive(Debug)]
@@ -37,9 +40,11 @@ impl v1::system_server::System for System {
             edges_connected: count(self.0.sync.registry.count()),
             audit_events,
             store_bytes,
-            ca_expires_at: Some(convert::timestamp(self.0.authority.not_after())),
+            ca_expires_at: Some(convert::timestamp(slots::signing(&state).map_err(Failure::from)?.not_after())),
             caller: name.to_string(),
             caller_level: convert::level(level).into(),
+            ca_phase: wire_phase(Phase::of(&state)).into(),
+            keys_rotating: self.0.keys.is_rotating().await?,
         };
         Ok(Response::new(status))
     }

@@ -52,6 +52,7 @@ pub(super) fn token(record: &TokenRecord, stored: &Meta) -> v1::TokenView {
         meta: Some(meta(stored)),
         labels: record.labels.as_map().clone(),
         last_use: None,
+        pepper_generation: token.pepper_generation,
     }
 }
 

@@ -71,16 +71,22 @@ impl<'a> Batch<'a> {
         keyring: &'a Keyring,
         now: Timestamp,
     ) -> Self {
+        let mut head = head.clone();
+        head.count_seals_of(keyring.newest(Tree::Meta));
         Self {
             keyring,
             elements,
             replaced_elements: Vec::new(),
             state: state.clone(),
-            head: head.clone(),
+            head,
             writes: Vec::new(),
             changes: Vec::new(),
             now,
         }
+    }
+
+    pub(super) fn keyring(&self) -> &'a Keyring {
+        self.keyring
     }
 
     /// Lets a closure change the newest state.
@@ -287,14 +293,28 @@ impl<'a> Batch<'a> {
         Ok((index, element))
     }
 
+    /// A record has other bytes and the same content.
+    pub(super) fn move_element(&mut self, key: &RecordKey, before: [u8; 32], after: [u8; 32]) -> Result<(), String> {
+        if self.elements.get(key) != Some(&before) {
+            return Err(format!("{key} is not what was last written"));
+        }
+        self.elements.insert(key.clone(), after);
+        self.replaced_elements.push((key.clone(), Some(before)));
+        let sum = self.head.kinds.entry(key.kind().into()).or_default();
+        sum.toggle(&before);
+        sum.toggle(&after);
+        Ok(())
+    }
+
     /// Adds a sealed write; answers its element.
-    fn seal(&mut self, tree: Tree, key: Vec<u8>, version: u64, plain: &[u8]) -> Result<[u8; 32], Failure> {
+    pub(super) fn seal(&mut self, tree: Tree, key: Vec<u8>, version: u64, plain: &[u8]) -> Result<[u8; 32], Failure> {
         if plain.len() > MAX_PLAIN_BYTES {
             let message = format!("a record of {} bytes is too large: at most {MAX_PLAIN_BYTES}", plain.len());
             return Err(Failure::new(ErrorKind::InvalidArgument, message));
         }
         if self.head.seals >= MAX_SEALS {
-            let message = "the store's data keys have sealed as much as they may: start a new store";
+            let message =
+                "the store's data keys have sealed as much as they may: replace them with `nlactl key rotate data`";
             return Err(Failure::new(ErrorKind::Unavailable, message));
         }
         let value = self.keyring.seal(tree, &key, version, plain).map_err(no_randomness)?;

@@ -20,8 +20,8 @@ use zeroize::Zeroizing;
 
 use super::{
     record::{
-        AnswerRecord, CaRecord, CaSlot, CertificateRecord, EdgeRecord, IngestRecord, JoinRecord, Meta, Notice,
-        OperatorRecord, Pause, Record, Revocation, TokenRecord,
+        AnswerRecord, CaRecord, CaSlot, CertificateRecord, EdgeRecord, IngestRecord, JoinRecord, KeysRecord, Meta,
+        Notice, OperatorRecord, Pause, Record, Revocation, TokenRecord,
     },
     state::Entry,
     token_use::{TokenUse, TokenUsesRecord},
@@ -38,7 +38,7 @@ use source::SourceBody;
 struct Envelope {
     #[prost(message, required, tag = "1")]
     meta: MetaBody,
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 17")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17")]
     body: Option<Body>,
 }
 
@@ -73,6 +73,8 @@ enum Body {
     Source(SourceBody),
     #[prost(message, tag = "14")]
     TokenUses(TokenUsesBody),
+    #[prost(message, tag = "15")]
+    Keys(KeysBody),
 }
 
 macro_rules! bodies {
@@ -128,6 +130,7 @@ bodies! {
         #[prost(message, optional, tag = "5")] draining: Option<PauseBody>,
         #[prost(message, optional, tag = "6")] quarantine: Option<PauseBody>,
         #[prost(message, optional, tag = "7")] previous: Option<CertificateBody>,
+        #[prost(bytes = "vec", tag = "8")] issuer: Vec<u8>,
     }
     PauseBody {
         #[prost(sint64, tag = "1")] since: i64,
@@ -140,10 +143,12 @@ bodies! {
         #[prost(sint64, tag = "4")] not_after: i64,
         #[prost(message, optional, tag = "5")] revoked: Option<RevocationBody>,
         #[prost(message, optional, tag = "6")] next: Option<CertificateBody>,
+        #[prost(bytes = "vec", tag = "7")] issuer: Vec<u8>,
     }
     CertificateBody {
         #[prost(bytes = "vec", tag = "1")] serial: Vec<u8>,
         #[prost(sint64, tag = "2")] not_after: i64,
+        #[prost(bytes = "vec", tag = "3")] issuer: Vec<u8>,
     }
     JoinBody {
         #[prost(bytes = "vec", tag = "1")] verifier: Vec<u8>,
@@ -164,6 +169,12 @@ bodies! {
         #[prost(bytes = "vec", tag = "3")] request: Vec<u8>,
         #[prost(bytes = "vec", tag = "4")] response: Vec<u8>,
         #[prost(sint64, tag = "5")] at: i64,
+    }
+    KeysBody {
+        #[prost(uint64, tag = "1")] kek_generation: u64,
+        #[prost(sint64, optional, tag = "2")] kek_rotated_at: Option<i64>,
+        #[prost(uint32, tag = "3")] data_generation: u32,
+        #[prost(sint64, optional, tag = "4")] data_rotated_at: Option<i64>,
     }
     IngestBody {
         #[prost(string, tag = "1")] edge: String,
@@ -220,6 +231,7 @@ fn body(entry: &Entry) -> Body {
             draining: e.value.draining.as_ref().map(pause),
             quarantine: e.value.quarantine.as_ref().map(pause),
             previous: e.value.previous.as_ref().map(certificate_body),
+            issuer: e.value.certificate.issuer.clone(),
         }),
         Entry::Operator(e) => Body::Operator(OperatorBody {
             name: e.value.name.to_string(),
@@ -228,6 +240,7 @@ fn body(entry: &Entry) -> Body {
             not_after: e.value.certificate.not_after.as_micros(),
             revoked: e.value.revoked.as_ref().map(revocation),
             next: e.value.next.as_ref().map(certificate_body),
+            issuer: e.value.certificate.issuer.clone(),
         }),
         Entry::Join(e) => Body::Join(JoinBody {
             verifier: e.value.verifier.as_bytes().to_vec(),
@@ -248,6 +261,12 @@ fn body(entry: &Entry) -> Body {
             request: e.value.request.0.to_vec(),
             response: e.value.response.to_vec(),
             at: e.value.at.as_micros(),
+        }),
+        Entry::Keys(e) => Body::Keys(KeysBody {
+            kek_generation: e.value.kek_generation,
+            kek_rotated_at: e.value.kek_rotated_at.map(Timestamp::as_micros),
+            data_generation: e.value.data_generation,
+            data_rotated_at: e.value.data_rotated_at.map(Timestamp::as_micros),
         }),
         Entry::Ingest(e) => Body::Ingest(IngestBody {
             edge: e.value.edge.to_string(),
@@ -306,7 +325,11 @@ fn pause(pause: &Pause) -> PauseBody {
 }
 
 fn certificate_body(certificate: &CertificateRecord) -> CertificateBody {
-    CertificateBody { serial: certificate.serial.clone(), not_after: certificate.not_after.as_micros() }
+    CertificateBody {
+        serial: certificate.serial.clone(),
+        not_after: certificate.not_after.as_micros(),
+        issuer: certificate.issuer.clone(),
+    }
 }
 
 /// Reads an entry's bytes.
@@ -341,18 +364,18 @@ fn record(body: Body) -> Result<Record, ConvertError> {
         Body::Role(body) => Record::Role(body.try_into()?),
         Body::Edge(body) => Record::Edge(EdgeRecord {
             id: parse("id", &body.id)?,
-            certificate: certificate(body.serial, body.not_after),
+            certificate: certificate(body.serial, body.not_after, body.issuer),
             revoked: body.revoked.map(from_revocation),
             draining: body.draining.map(from_pause),
             quarantine: body.quarantine.map(from_pause),
-            previous: body.previous.map(|previous| certificate(previous.serial, previous.not_after)),
+            previous: body.previous.map(|previous| certificate(previous.serial, previous.not_after, previous.issuer)),
         }),
         Body::Operator(body) => Record::Operator(OperatorRecord {
             name: parse("name", &body.name)?,
             level: convert::from_level("level", body.level)?,
-            certificate: certificate(body.serial, body.not_after),
+            certificate: certificate(body.serial, body.not_after, body.issuer),
             revoked: body.revoked.map(from_revocation),
-            next: body.next.map(|next| certificate(next.serial, next.not_after)),
+            next: body.next.map(|next| certificate(next.serial, next.not_after, next.issuer)),
         }),
         Body::Join(body) => Record::Join(JoinRecord {
             verifier: JoinVerifier::from_slice(&body.verifier)
@@ -367,10 +390,10 @@ fn record(body: Body) -> Result<Record, ConvertError> {
                 .collect::<Result<_, _>>()?,
         }),
         Body::Ca(body) => Record::Ca(CaRecord {
-            slot: [CaSlot::Current, CaSlot::Next]
+            slot: CaSlot::ALL
                 .into_iter()
                 .find(|slot| slot.as_str() == body.slot)
-                .ok_or_else(|| ConvertError::new("slot", "is neither current nor next"))?,
+                .ok_or_else(|| ConvertError::new("slot", "is none of current, next and previous"))?,
             trust_domain: body.trust_domain,
             certificate_der: body.certificate_der,
             key_pkcs8: Zeroizing::new(body.key_pkcs8),
@@ -382,6 +405,12 @@ fn record(body: Body) -> Result<Record, ConvertError> {
                 .ok_or_else(|| ConvertError::new("request", "must be 32 bytes"))?,
             response: Zeroizing::new(body.response),
             at: Timestamp::from_micros(body.at),
+        }),
+        Body::Keys(body) => Record::Keys(KeysRecord {
+            kek_generation: body.kek_generation,
+            kek_rotated_at: body.kek_rotated_at.map(Timestamp::from_micros),
+            data_generation: body.data_generation,
+            data_rotated_at: body.data_rotated_at.map(Timestamp::from_micros),
         }),
         Body::Ingest(body) => Record::Ingest(IngestRecord {
             edge: parse("edge", &body.edge)?,
@@ -406,8 +435,8 @@ fn from_pause(body: PauseBody) -> Pause {
     Pause { since: Timestamp::from_micros(body.since), reason: body.reason }
 }
 
-fn certificate(serial: Vec<u8>, not_after: i64) -> CertificateRecord {
-    CertificateRecord { serial, not_after: Timestamp::from_micros(not_after) }
+fn certificate(serial: Vec<u8>, not_after: i64, issuer: Vec<u8>) -> CertificateRecord {
+    CertificateRecord { serial, not_after: Timestamp::from_micros(not_after), issuer }
 }
 
 fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(field: &str, text: &str) -> Result<T, ConvertError> {

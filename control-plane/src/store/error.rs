@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use nla_proto::{failure::Failure, files::FileError};
 
-use crate::crypto::{KeyringError, NoRandomness};
+use crate::crypto::{KekError, KeyringError, NoRandomness};
 
 /// Why there is no open store. Nothing on disk was changed.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,9 @@ pub enum StoreError {
     /// The first commit of a new store was refused.
     #[error("the new store could not be filled")]
     First(#[source] Failure),
+    /// The key-encryption key cannot be used.
+    #[error("the key-encryption key cannot be used")]
+    Key(#[source] KekError),
     /// No randomness.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),

@@ -34,8 +34,10 @@ pub(super) struct Head {
     pub(super) revision: Revision,
     /// Transactions so far; the version that the head is sealed with.
     pub(super) commits: u64,
-    /// Records sealed so far, over all data keys.
+    /// Records sealed so far by the data keys of `seals_generation`, over all
+    /// trees.
     pub(super) seals: u64,
+    pub(super) seals_generation: u32,
     /// Number of audit events, which is the position of the last one.
     pub(super) audit_count: u64,
     /// Hash over the last audit event and all before it.
@@ -59,6 +61,9 @@ struct HeadBody {
     audit_chain: Vec<u8>,
     #[prost(message, repeated, tag = "7")]
     kinds: Vec<KindBody>,
+    /// 0 means the first.
+    #[prost(uint32, tag = "8")]
+    seals_generation: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -78,6 +83,7 @@ impl Head {
             revision: Revision(0),
             commits: 0,
             seals: 0,
+            seals_generation: 1,
             audit_count: 0,
             audit_chain: [0; 32],
             kinds: BTreeMap::new(),
@@ -98,8 +104,20 @@ impl Head {
             audit_count: self.audit_count,
             audit_chain: self.audit_chain.to_vec(),
             kinds: kinds.collect(),
+            seals_generation: self.seals_generation,
         }
         .encode_to_vec()
+    }
+
+    /// Seals by the data keys of that generation.
+    pub(super) fn seals_of(&self, generation: u32) -> u64 {
+        if self.seals_generation == generation { self.seals } else { 0 }
+    }
+
+    /// Counts from here on what the data keys of that generation seal.
+    pub(super) fn count_seals_of(&mut self, generation: u32) {
+        self.seals = self.seals_of(generation);
+        self.seals_generation = generation;
     }
 
     /// `None` when the bytes are no head.
@@ -114,6 +132,7 @@ impl Head {
             revision: Revision(body.revision),
             commits: body.commits,
             seals: body.seals,
+            seals_generation: body.seals_generation.max(1),
             audit_count: body.audit_count,
             audit_chain: body.audit_chain.try_into().ok()?,
             kinds: kinds.collect::<Option<_>>()?,

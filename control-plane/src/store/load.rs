@@ -12,8 +12,9 @@ use std::{
 use nla_domain::{
     clock::Timestamp,
     id::Revision,
+    pepper::Peppers,
     secret::Key32,
-    snapshot::{DEFAULT_STANDARD_STALENESS, DEFAULT_STRICT_STALENESS, ItemKey, Settings},
+    snapshot::{ItemKey, Settings},
 };
 use nla_proto::{convert, v1};
 use prost::Message;
@@ -110,11 +111,7 @@ pub(super) fn load(backend: &dyn Backend, keyring: &Keyring) -> Result<Loaded, L
 
 /// Settings that are replaced before anyone sees them.
 fn placeholder() -> Settings {
-    Settings {
-        pepper: Key32::new([0; 32]),
-        strict_staleness: DEFAULT_STRICT_STALENESS,
-        standard_staleness: DEFAULT_STANDARD_STALENESS,
-    }
+    Settings::new(Peppers::first(Key32::new([0; 32])))
 }
 
 fn head(backend: &dyn Backend, keyring: &Keyring) -> Result<Head, LoadError> {

@@ -30,11 +30,13 @@ mod draft;
 mod error;
 mod head;
 mod header;
+mod keys;
 mod load;
 mod mark;
 mod once;
 mod open;
 mod record;
+mod reseal;
 mod sled;
 mod state;
 mod token_use;
@@ -43,12 +45,15 @@ mod writer;
 pub use audit::{AuditPage, AuditQuery};
 pub use draft::Draft;
 pub use error::{BackendError, StoreError};
+pub use keys::KeyFacts;
 pub use once::{Once, REMEMBERED};
 pub use open::StoreOptions;
 pub use record::{
-    AnswerRecord, CaRecord, CaSlot, CertificateRecord, EdgeRecord, IngestRecord, JoinRecord, Login, Meta, Notice,
-    OperatorRecord, Pause, Record, RecordKey, Revocation, RotationRecord, Run, SourceRecord, Step, Stored, TokenRecord,
+    AnswerRecord, CaRecord, CaSlot, CertificateRecord, EdgeRecord, IngestRecord, JoinRecord, KeysRecord, Login, Meta,
+    Notice, OperatorRecord, Pause, Record, RecordKey, Revocation, RotationRecord, Run, SourceRecord, Step, Stored,
+    TokenRecord,
 };
+pub use reseal::Slice;
 pub use state::{Records, State};
 pub use token_use::{TokenUse, TokenUsesRecord};
 
@@ -59,7 +64,7 @@ use self::{
     open::Lock,
     writer::{Order, Published, Writer},
 };
-use crate::crypto::{Kek, Keyring};
+use crate::crypto::{Kek, KekFile, Keyring};
 
 /// How long closing waits for a database that failed to write.
 const BROKEN_PATIENCE: Duration = Duration::from_secs(2);
@@ -117,6 +122,24 @@ impl Store {
     /// [`StoreError`] says what is wrong; the files are then as they were.
     pub fn open(options: StoreOptions, kek: &Kek) -> Result<Self, StoreError> {
         open::open(options, kek)
+    }
+
+    /// Opens a store with the key in a file; a replacement of that key which
+    /// was cut short is completed or undone first. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and [`StoreError::Key`].
+    pub fn open_with(options: StoreOptions, file: &KekFile) -> Result<Self, StoreError> {
+        open::open_with(options, file)
+    }
+
+    /// Wraps the data keys by another key-encryption key, and gives its
+    /// generation. Blocks. For a store that nobody has open.
+    ///
+    /// # Errors
+    /// As [`Store::open_with`]; the old key opens the store then.
+    pub fn rewrap(options: &StoreOptions, file: &KekFile, new: &Kek) -> Result<u64, StoreError> {
+        open::rewrap(options, file, new)
     }
 
     fn start(dir: PathBuf, writer: Writer, lock: Lock) -> Result<Self, StoreError> {

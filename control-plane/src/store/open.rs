@@ -27,7 +27,7 @@ use super::{
     sled::{SledBackend, guarded},
     writer::{Published, Writer},
 };
-use crate::crypto::{Kek, Keyring, random};
+use crate::crypto::{Kek, KekFile, Keyring, random};
 
 const DATABASE: &str = "sled";
 const TRIAL: &str = "trial";
@@ -156,6 +156,38 @@ pub(super) fn open(options: StoreOptions, kek: &Kek) -> Result<Store, StoreError
     open_over(options, kek, |backend| backend)
 }
 
+/// Opens a store with the key in a file, and completes first what a replacement
+/// of that key has left half done.
+pub(super) fn open_with(options: StoreOptions, file: &KekFile) -> Result<Store, StoreError> {
+    let dir = options.dir.clone();
+    if !header::exists(&dir) {
+        return Err(StoreError::Missing { dir });
+    }
+    // With the lock: the process that holds it may be replacing the key.
+    let lock = Lock::take(&dir)?;
+    let wrapped = header::read(&dir)?;
+    let kek = file.settle(|key| Keyring::unwrap(key, &wrapped).is_ok()).map_err(StoreError::Key)?;
+    open_locked(options, &kek, lock, |backend| backend)
+}
+
+/// Wraps the keys of a store that nobody has open by another key.
+pub(super) fn rewrap(options: &StoreOptions, file: &KekFile, new: &Kek) -> Result<u64, StoreError> {
+    let dir = &options.dir;
+    if !header::exists(dir) {
+        return Err(StoreError::Missing { dir: dir.clone() });
+    }
+    let _lock = Lock::take(dir)?;
+    let wrapped = header::read(dir)?;
+    if Keyring::unwrap(new, &wrapped).is_ok() {
+        // Done before, by a call whose answer got lost.
+        return Ok(wrapped.kek_generation());
+    }
+    let old = file.settle(|key| Keyring::unwrap(key, &wrapped).is_ok()).map_err(StoreError::Key)?;
+    let generation = wrapped.kek_generation() + 1;
+    header::write(dir, &wrapped.rewrapped(&old, new, generation)?)?;
+    Ok(generation)
+}
+
 /// Opens a store over a wrapped database; tests wrap one that fails.
 pub(super) fn open_over(
     options: StoreOptions,
@@ -167,6 +199,16 @@ pub(super) fn open_over(
         return Err(StoreError::Missing { dir });
     }
     let lock = Lock::take(&dir)?;
+    open_locked(options, kek, lock, wrap)
+}
+
+fn open_locked(
+    options: StoreOptions,
+    kek: &Kek,
+    lock: Lock,
+    wrap: impl FnOnce(Arc<dyn Backend>) -> Arc<dyn Backend>,
+) -> Result<Store, StoreError> {
+    let dir = options.dir.clone();
     let keyring = Keyring::unwrap(kek, &header::read(&dir)?)?;
     if !dir.join(DATABASE).join("db").is_file() {
         return Err(StoreError::damaged("its database is missing: restore a backup"));

@@ -107,6 +107,9 @@ pub struct CertificateRecord {
     pub serial: Vec<u8>,
     /// End of validity.
     pub not_after: Timestamp,
+    /// SHA-256 of the certificate of the authority that has signed it; empty
+    /// where that was not yet recorded.
+    pub issuer: Vec<u8>,
 }
 
 /// An enrolled edge.
@@ -184,14 +187,16 @@ pub struct JoinRecord {
     pub allowed_cidrs: Vec<IpNet>,
 }
 
-/// Place of a certificate authority. There are two, so that a new one can be
-/// made known everywhere before it signs anything.
+/// Place of a certificate authority. A new one is made known everywhere before
+/// it signs anything, and the old one is trusted until nothing of it is in use.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum CaSlot {
     /// Signs.
     Current,
     /// Will sign.
     Next,
+    /// Has signed, and is trusted still.
+    Previous,
 }
 
 impl CaSlot {
@@ -200,8 +205,12 @@ impl CaSlot {
         match self {
             Self::Current => "current",
             Self::Next => "next",
+            Self::Previous => "previous",
         }
     }
+
+    /// All of them, the one that signs first.
+    pub const ALL: [Self; 3] = [Self::Current, Self::Next, Self::Previous];
 }
 
 /// A certificate authority.
@@ -260,6 +269,20 @@ pub struct IngestRecord {
     pub at: Timestamp,
 }
 
+/// Which keys the store is to have. What it does have stands in its header; a
+/// difference is a rotation that is to be finished.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct KeysRecord {
+    /// Of the key-encryption key; 0: never rotated.
+    pub kek_generation: u64,
+    /// When its rotation was asked for.
+    pub kek_rotated_at: Option<Timestamp>,
+    /// Of the data keys; 0: never rotated.
+    pub data_generation: u32,
+    /// When their rotation was asked for.
+    pub data_rotated_at: Option<Timestamp>,
+}
+
 macro_rules! records {
     ($($(#[$doc:meta])* $kind:ident($body:ty)),* $(,)?) => {
         /// Any record, to be written.
@@ -305,6 +328,8 @@ records! {
     Source(SourceRecord),
     /// When tokens were last used.
     TokenUses(TokenUsesRecord),
+    /// Which keys the store is to have; there is one.
+    Keys(KeysRecord),
 }
 
 /// Names a record.
@@ -338,6 +363,8 @@ pub enum RecordKey {
     Source(DatabaseName),
     /// By shard.
     TokenUses(u8),
+    /// The keys.
+    Keys,
 }
 
 impl Record {
@@ -358,6 +385,7 @@ impl Record {
             Self::Rotation(r) => RecordKey::Rotation(r.database.clone()),
             Self::Source(r) => RecordKey::Source(r.database.clone()),
             Self::TokenUses(r) => RecordKey::TokenUses(r.shard),
+            Self::Keys(_) => RecordKey::Keys,
         }
     }
 }
@@ -380,13 +408,14 @@ impl RecordKey {
             Self::Rotation(_) => "rotation",
             Self::Source(_) => "source",
             Self::TokenUses(_) => "token-uses",
+            Self::Keys => "keys",
         }
     }
 
     /// Its identifying parts; what the store's index hashes.
     pub fn parts(&self) -> Vec<&[u8]> {
         match self {
-            Self::Settings => vec![],
+            Self::Settings | Self::Keys => vec![],
             Self::Token(id) => vec![id.as_str().as_bytes()],
             Self::Database(name) | Self::Credential(name) | Self::Rotation(name) | Self::Source(name) => {
                 vec![name.as_str().as_bytes()]
@@ -419,7 +448,8 @@ impl RecordKey {
             | Self::Ingest(..)
             | Self::Rotation(_)
             | Self::Source(_)
-            | Self::TokenUses(_) => vec![],
+            | Self::TokenUses(_)
+            | Self::Keys => vec![],
         }
     }
 }
@@ -430,7 +460,7 @@ impl fmt::Display for RecordKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind())?;
         match self {
-            Self::Settings | Self::Join(_) => Ok(()),
+            Self::Settings | Self::Keys | Self::Join(_) => Ok(()),
             Self::Token(id) => write!(f, "/{id}"),
             Self::Database(name) | Self::Credential(name) | Self::Rotation(name) | Self::Source(name) => {
                 write!(f, "/{name}")

@@ -13,8 +13,8 @@ use nla_domain::{
 };
 
 use super::record::{
-    AnswerRecord, CaRecord, CaSlot, EdgeRecord, IngestRecord, JoinRecord, Meta, OperatorRecord, Record, RecordKey,
-    RotationRecord, SourceRecord, Stored, TokenRecord,
+    AnswerRecord, CaRecord, CaSlot, EdgeRecord, IngestRecord, JoinRecord, KeysRecord, Meta, OperatorRecord, Record,
+    RecordKey, RotationRecord, SourceRecord, Stored, TokenRecord,
 };
 use super::token_use::{TokenUse, TokenUsesRecord};
 
@@ -56,6 +56,8 @@ pub struct State {
     pub(super) ingests: Records<(EdgeId, String), IngestRecord>,
     /// When tokens were last used, by shard.
     pub(super) token_uses: Records<u8, TokenUsesRecord>,
+    /// Which keys the store is to have, once that was said.
+    pub keys: Records<(), KeysRecord>,
 }
 
 /// A stored record of any kind, shared.
@@ -75,6 +77,7 @@ pub(super) enum Entry {
     Rotation(Arc<Stored<RotationRecord>>),
     Source(Arc<Stored<SourceRecord>>),
     TokenUses(Arc<Stored<TokenUsesRecord>>),
+    Keys(Arc<Stored<KeysRecord>>),
 }
 
 impl Entry {
@@ -88,7 +91,7 @@ impl Entry {
         }
         wrap!(
             Settings, Token, Database, Credential, Role, Edge, Operator, Join, Ca, Answer, Ingest, Rotation, Source,
-            TokenUses
+            TokenUses, Keys
         )
     }
 
@@ -108,6 +111,7 @@ impl Entry {
             Self::Rotation(e) => &e.meta,
             Self::Source(e) => &e.meta,
             Self::TokenUses(e) => &e.meta,
+            Self::Keys(e) => &e.meta,
         }
     }
 }
@@ -145,6 +149,7 @@ impl State {
             answers: Arc::default(),
             ingests: Arc::default(),
             token_uses: Arc::default(),
+            keys: Arc::default(),
         }
     }
 
@@ -179,6 +184,7 @@ impl State {
             RecordKey::Source(name) => swap_in!(Source, sources, name.clone()),
             RecordKey::Ingest(edge, boot) => swap_in!(Ingest, ingests, (edge.clone(), boot.clone())),
             RecordKey::TokenUses(shard) => swap_in!(TokenUses, token_uses, *shard),
+            RecordKey::Keys => swap_in!(Keys, keys, ()),
         }
     }
 
@@ -213,12 +219,35 @@ impl State {
                 self.ingests.get(&(edge.clone(), boot.clone())).cloned().map(Entry::Ingest)
             }
             RecordKey::TokenUses(shard) => self.token_uses.get(shard).cloned().map(Entry::TokenUses),
+            RecordKey::Keys => self.keys.get(&()).cloned().map(Entry::Keys),
         }
     }
 
     /// When a token was last used, as far as it is stored.
     pub fn token_use(&self, token: &TokenId) -> Option<&TokenUse> {
         self.token_uses.get(&TokenUsesRecord::shard_of(token))?.value.uses.get(token)
+    }
+
+    /// Number of records.
+    pub(super) fn count(&self) -> u64 {
+        let counts = [
+            1,
+            self.tokens.len(),
+            self.databases.len(),
+            self.credentials.len(),
+            self.roles.len(),
+            self.edges.len(),
+            self.operators.len(),
+            self.joins.len(),
+            self.authorities.len(),
+            self.answers.len(),
+            self.ingests.len(),
+            self.rotations.len(),
+            self.sources.len(),
+            self.token_uses.len(),
+            self.keys.len(),
+        ];
+        counts.iter().sum::<usize>() as u64
     }
 
     /// Where in its life a record was last changed; `None` when there is none.

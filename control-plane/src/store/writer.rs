@@ -42,10 +42,14 @@ pub(super) enum Order {
     Change(Job),
     /// To look at what is committed while nothing changes it.
     Inspect(Inspection),
+    /// To do something about the keys while nothing is sealed.
+    Keys(KeyStep),
 }
 
 /// Looks at the database and its head between two commits.
 pub(super) type Inspection = Box<dyn FnOnce(&dyn Backend, &Head) + Send>;
+/// Works on the header and the keys between two commits.
+pub(super) type KeyStep = Box<dyn FnOnce(&mut Writer) + Send>;
 /// Applies itself to a batch, and gives what answers the caller once the
 /// commit's end is known.
 pub(super) type Job = Box<dyn FnOnce(&mut Batch<'_>) -> Answer + Send>;
@@ -95,12 +99,13 @@ impl Writer {
             while let Some(order) = held.take().or_else(|| queue.blocking_recv()) {
                 match order {
                     Order::Inspect(inspect) => inspect(self.backend.as_ref(), &self.head),
+                    Order::Keys(step) => step(&mut self),
                     Order::Change(first) => {
                         let mut jobs = vec![first];
                         while jobs.len() < MAX_BATCH && held.is_none() {
                             match queue.try_recv() {
                                 Ok(Order::Change(job)) => jobs.push(job),
-                                Ok(inspection) => held = Some(inspection),
+                                Ok(other) => held = Some(other),
                                 Err(_) => break,
                             }
                         }
@@ -124,6 +129,25 @@ impl Writer {
         let state = self.published.state.load_full();
         let mut batch = Batch::new(&state, &self.head, &mut self.elements, &self.keyring, self.clock.now());
         let value = batch.change("init", change)?;
+        commit(batch, self.backend.as_ref(), &self.published, &mut self.head)?;
+        self.advance_mark();
+        Ok(value)
+    }
+
+    /// Commits a batch that nobody else has a part in.
+    pub(super) fn alone<T>(
+        &mut self,
+        apply: impl FnOnce(&mut Batch<'_>, &dyn Backend) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let state = self.published.state.load_full();
+        let mut batch = Batch::new(&state, &self.head, &mut self.elements, &self.keyring, self.clock.now());
+        let value = match apply(&mut batch, self.backend.as_ref()) {
+            Ok(value) => value,
+            Err(failure) => {
+                batch.abandon();
+                return Err(failure);
+            }
+        };
         commit(batch, self.backend.as_ref(), &self.published, &mut self.head)?;
         self.advance_mark();
         Ok(value)

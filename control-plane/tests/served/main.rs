@@ -3,12 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod authorities;
 mod authorization;
 mod certificates;
 mod drain;
 mod enrolment;
 mod garbage;
 mod greedy;
+mod keys;
 mod objects;
 mod plane;
 mod program;

@@ -72,7 +72,7 @@ async fn what_is_wrong_is_said_in_one_line() {
         (&["--config", "none.toml"], "none.toml"),
         (&["--config", "bad.toml"], "lissten"),
         (&["check-config", "--config", "bad.toml"], "lissten"),
-        (&["--config", "empty.toml"], "d.kek"),
+        (&["--config", "empty.toml"], "nla-control-plane init"),
         (&[], "data_dir is missing"),
     ];
     for (arguments, expected) in cases {

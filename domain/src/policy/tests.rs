@@ -7,6 +7,7 @@ use crate::{
     clock::Timestamp,
     database::{Endpoint, RolePolicy, SslMode},
     id::{Epoch, Revision},
+    pepper::Peppers,
     secret::{Key32, Secret},
     snapshot::{DEFAULT_STANDARD_STALENESS, DEFAULT_STRICT_STALENESS, Settings},
     token::{TokenLimits, TokenVerifier},
@@ -45,6 +46,7 @@ fn token(text: &TokenText, pepper: &Key32) -> Token {
     Token {
         id: text.id(),
         verifier: text.verifier(pepper),
+        pepper_generation: 1,
         owner: "ada@example.com".into(),
         roles: vec!["reader".parse().unwrap()],
         databases: vec![],
@@ -60,11 +62,7 @@ fn snapshot(roles: Vec<Role>, tokens: Vec<Token>) -> Snapshot {
     Snapshot {
         epoch: Epoch::default(),
         revision: Revision(1),
-        settings: Arc::new(Settings {
-            pepper: Key32::new([9; 32]),
-            strict_staleness: DEFAULT_STRICT_STALENESS,
-            standard_staleness: DEFAULT_STANDARD_STALENESS,
-        }),
+        settings: Arc::new(Settings::new(Peppers::first(Key32::new([9; 32])))),
         databases: names.iter().map(|n| (n.parse().unwrap(), Arc::new(database(n)))).collect(),
         credentials: ["crm", "shop"]
             .iter()
@@ -80,6 +78,34 @@ fn snapshot(roles: Vec<Role>, tokens: Vec<Token>) -> Snapshot {
             .collect(),
         roles: roles.into_iter().map(|r| (r.name.clone(), Arc::new(r))).collect(),
         tokens: tokens.into_iter().map(|t| (t.id, Arc::new(t))).collect::<HashMap<_, _>>(),
+    }
+}
+
+#[test]
+fn a_token_is_held_against_the_pepper_that_it_was_made_with() {
+    let text = TokenText::generate().unwrap();
+    let (first, second) = (Key32::new([9; 32]), Key32::new([8; 32]));
+    let with = |peppers: Peppers, verifier: &Key32, pepper_generation| {
+        let token = Token { pepper_generation, ..token(&text, verifier) };
+        let state = snapshot(vec![], vec![token]);
+        let state = Snapshot { settings: Arc::new(Settings::new(peppers)), ..state };
+        authenticate(&state, &text, "192.0.2.1".parse().unwrap(), Timestamp::from_micros(0), Duration::ZERO).err()
+    };
+    let mut both = Peppers::first(first.clone());
+    both.add(second.clone());
+    let mut new = both.clone();
+    new.remove(1);
+    let cases = [
+        (both.clone(), &first, 1, None),
+        (both.clone(), &second, 2, None),
+        (both.clone(), &first, 2, Some(AuthFailure::WrongSecret)),
+        (both.clone(), &second, 1, Some(AuthFailure::WrongSecret)),
+        (both, &second, 3, Some(AuthFailure::WrongSecret)),
+        (new.clone(), &first, 1, Some(AuthFailure::WrongSecret)),
+        (new, &second, 2, None),
+    ];
+    for (at, (peppers, verifier, generation, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(with(peppers, verifier, generation), expected, "case {at}");
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     audit::{AuditQueue, Delivery},
     clock::{BootClock, FleetClock},
     config::Transport,
-    identity::{Identity, IdentityError, Renewal, Storage},
+    identity::{Identity, IdentityError, Renewal, Storage, Trust},
     listener::{
         ListenError, Listener,
         address::AddressLimiter,
@@ -174,7 +174,7 @@ impl App {
                 identities: identity.changes(),
                 holder: self.holder.clone(),
                 audit: self.audit.clone(),
-                hooks: hooks(&pipeline, web_certificate),
+                hooks: hooks(&pipeline, identity.trust(), web_certificate),
                 introduction: Introduction { boot_id: self.boot_id, mcp_url },
                 wall: self.fleet,
             }
@@ -214,7 +214,7 @@ impl App {
     }
 }
 
-fn hooks(pipeline: &Arc<Pipeline>, web_certificate: Option<PublicCertificate>) -> Hooks {
+fn hooks(pipeline: &Arc<Pipeline>, trust: Trust, web_certificate: Option<PublicCertificate>) -> Hooks {
     let (probing, counting, telling) = (Arc::clone(pipeline), Arc::clone(pipeline), Arc::clone(pipeline));
     Hooks {
         probe: Arc::new(move |database, candidate| {
@@ -228,6 +228,10 @@ fn hooks(pipeline: &Arc<Pipeline>, web_certificate: Option<PublicCertificate>) -
         }),
         usage: Arc::new(move || counting.usage()),
         token_uses: Arc::new(move |most| telling.token_uses(most)),
+        trust: Arc::new(move |bundle_pem| {
+            let trust = trust.clone();
+            Box::pin(async move { trust.take(bundle_pem).await })
+        }),
         web_certificate: Arc::new(move || web_certificate.as_ref().map(PublicCertificate::not_after)),
     }
 }

@@ -15,8 +15,12 @@ use nla_proto::{
         peer::{Peer, PeerCertificate},
     },
 };
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::{
+    extensions::ParsedExtension,
+    prelude::{FromDer, X509Certificate},
+};
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::{IdentityError, Storage};
@@ -74,6 +78,40 @@ impl Enrolled {
     /// SHA-256 of the join token that was spent for it.
     pub(super) fn join_token_hash(&self) -> Option<[u8; 32]> {
         self.join_token_hash
+    }
+
+    /// Whom it trusts, PEM.
+    pub(super) fn ca_bundle_pem(&self) -> &str {
+        &self.ca_bundle_pem
+    }
+
+    /// The same identity with other authorities.
+    pub(super) fn with_bundle(&self, ca_bundle_pem: String) -> Self {
+        Self { ca_bundle_pem, ..self.clone() }
+    }
+
+    /// Whether the first of the authorities, which signs now, has signed the
+    /// certificate, as far as their key identifiers tell (RFC 5280, sections
+    /// 4.2.1.1 and 4.2.1.2).
+    pub(super) fn is_of_signing_authority(&self) -> bool {
+        let first = |pem: &str| Some(CertificateDer::pem_slice_iter(pem.as_bytes()).next()?.ok()?.to_vec());
+        let (own, authority) = (first(&self.chain_pem), first(&self.ca_bundle_pem));
+        let issuer = own.and_then(|der| {
+            let (_, own) = X509Certificate::from_der(&der).ok()?;
+            own.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::AuthorityKeyIdentifier(key) => Some(key.key_identifier.as_ref()?.0.to_vec()),
+                _ => None,
+            })
+        });
+        let signer = authority.and_then(|der| {
+            let (_, authority) = X509Certificate::from_der(&der).ok()?;
+            authority.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::SubjectKeyIdentifier(key) => Some(key.0.to_vec()),
+                _ => None,
+            })
+        });
+        // Without both there is nothing to compare.
+        issuer.is_none() || signer.is_none() || issuer == signer
     }
 
     /// As TLS uses it.

@@ -9,6 +9,7 @@ mod enrolled;
 mod renew;
 mod token;
 mod trouble;
+mod trust;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -24,7 +25,7 @@ use nla_proto::{
 };
 use tokio::sync::watch;
 
-pub use self::{enrolled::Enrolled, renew::Renewal, trouble::Trouble};
+pub use self::{enrolled::Enrolled, renew::Renewal, trouble::Trouble, trust::Trust};
 use crate::retry::Backoff;
 
 /// How often the wall clock and the join token's file are looked at. Sleeping
@@ -147,6 +148,7 @@ pub struct Identity {
     wall: Arc<dyn WallClock>,
     enrolled: Enrolled,
     tls: ClientTls,
+    trust: Trust,
     changes: watch::Sender<u64>,
     /// SHA-256 of tokens that were refused since the start.
     refused: Vec<[u8; 32]>,
@@ -192,12 +194,18 @@ impl Identity {
         let tls = ClientTls::new(&identity, &roots)?;
         tracing::info!(edge = %enrolled.edge_id(), certificate_until = %enrolled.not_after(), "enrolled");
         trouble.end();
-        Ok(Self { config, wall, enrolled, tls, changes: watch::Sender::new(0), refused, trouble })
+        let trust = Trust::new(config.storage.clone(), tls.clone(), enrolled.clone());
+        Ok(Self { config, wall, enrolled, tls, trust, changes: watch::Sender::new(0), refused, trouble })
     }
 
     /// For channels to the control plane; follows renewals.
     pub fn tls(&self) -> ClientTls {
         self.tls.clone()
+    }
+
+    /// Takes over the authorities that the control plane tells.
+    pub fn trust(&self) -> Trust {
+        self.trust.clone()
     }
 
     /// Changes each time that the certificate was renewed or the edge has

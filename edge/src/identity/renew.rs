@@ -9,12 +9,14 @@ use std::{convert::Infallible, time::Duration};
 use nla_domain::clock::Timestamp;
 use tokio::time::Instant;
 
-use super::{Enrolled, Identity, IdentityError, LOOK_EVERY, enrol, enrolled, join, token};
+use super::{Enrolled, Identity, IdentityError, LOOK_EVERY, enrol, join, token};
 use crate::{
     retry::{Backoff, random_fraction},
     snapshot::SnapshotHolder,
 };
 
+/// When another authority signs, a fleet renews within this time and not at once.
+const SPREAD: Duration = Duration::from_secs(10);
 /// A failing renewal is logged this often.
 const LOG_EVERY: Duration = Duration::from_secs(600);
 
@@ -24,6 +26,7 @@ pub struct Renewal {
     identity: Identity,
     holder: SnapshotHolder,
     due: Timestamp,
+    reissue: Reissue,
     /// Not before this instant, after a failure.
     pause_until: Option<Instant>,
     backoff: Backoff,
@@ -34,7 +37,8 @@ impl Renewal {
     /// Renews `identity` for as long as `holder` is not banned.
     pub fn new(identity: Identity, holder: SnapshotHolder) -> Self {
         let due = due(&identity.enrolled);
-        Self { identity, holder, due, pause_until: None, backoff: Backoff::default(), last_logged: None }
+        let reissue = Reissue::default();
+        Self { identity, holder, due, reissue, pause_until: None, backoff: Backoff::default(), last_logged: None }
     }
 
     /// Runs until it is dropped.
@@ -83,7 +87,11 @@ impl Renewal {
     async fn join_again(&mut self, token: &token::Token) -> Result<(), IdentityError> {
         tracing::info!("found a new join token, joining again");
         match join(&self.identity.config, token).await {
-            Ok(enrolled) => self.adopt(enrolled),
+            Ok(enrolled) => {
+                self.identity.trust.joined(enrolled.clone())?;
+                self.adopt(enrolled);
+                Ok(())
+            }
             Err(error) => {
                 self.identity.refused.push(token.hash);
                 Err(error)
@@ -97,18 +105,17 @@ impl Renewal {
             let enrolled = &self.identity.enrolled;
             return Err(IdentityError::Expired { edge: enrolled.edge_id().clone(), at: enrolled.not_after() });
         }
-        if now < self.due || self.pause_until.is_some_and(|until| Instant::now() < until) {
+        let outdated = self.identity.trust.outdated_under();
+        let due = now >= self.due || self.reissue.is_due(outdated.as_deref());
+        if !due || self.pause_until.is_some_and(|until| Instant::now() < until) {
             return Ok(());
         }
         let config = &self.identity.config;
         let renewed = enrol::renew(&config.control_plane_url, &self.identity.tls, &self.identity.enrolled).await;
-        let stored = renewed.and_then(|enrolled| {
-            enrolled::store(&config.storage, &enrolled)?;
-            Ok(enrolled)
-        });
-        match stored {
+        match renewed.and_then(|enrolled| self.identity.trust.renewed(enrolled)) {
             Ok(enrolled) => {
-                self.adopt(enrolled)?;
+                self.adopt(enrolled);
+                self.reissue.done(outdated);
                 tracing::info!(certificate_until = %self.identity.enrolled.not_after(), "renewed the edge's certificate");
                 Ok(())
             }
@@ -119,9 +126,8 @@ impl Renewal {
         }
     }
 
-    fn adopt(&mut self, enrolled: Enrolled) -> Result<(), IdentityError> {
-        let (identity, roots) = enrolled.tls()?;
-        self.identity.tls.replace(&identity, &roots)?;
+    /// Notes what is in use by now, and tells.
+    fn adopt(&mut self, enrolled: Enrolled) {
         self.due = due(&enrolled);
         self.identity.enrolled = enrolled;
         self.backoff.reset();
@@ -129,7 +135,33 @@ impl Renewal {
         self.last_logged = None;
         self.identity.trouble.end();
         self.identity.changes.send_modify(|count| *count += 1);
-        Ok(())
+    }
+}
+
+/// When a certificate is to be replaced because another authority signs now.
+#[derive(Debug, Default)]
+struct Reissue {
+    at: Option<Instant>,
+    /// The authorities under which that was done. A control plane that answers
+    /// with the old authority all the same is not asked without end.
+    done_under: Option<String>,
+}
+
+impl Reissue {
+    /// `outdated`: the authorities, when the certificate is not of the one that
+    /// signs.
+    fn is_due(&mut self, outdated: Option<&str>) -> bool {
+        if outdated.is_none() || outdated == self.done_under.as_deref() {
+            self.at = None;
+            return false;
+        }
+        let at = *self.at.get_or_insert_with(|| Instant::now() + SPREAD.mul_f64(random_fraction()));
+        Instant::now() >= at
+    }
+
+    fn done(&mut self, outdated: Option<String>) {
+        self.at = None;
+        self.done_under = outdated;
     }
 }
 

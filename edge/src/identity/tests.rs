@@ -314,3 +314,60 @@ async fn a_join_token_that_cannot_be_used_does_not_keep_the_certificate_from_bei
     assert!(changes.has_changed().unwrap());
     place.obtain().await.expect("nor from being used");
 }
+
+#[tokio::test]
+async fn told_authorities_are_kept_and_bring_a_renewal() {
+    let plane = ControlPlane::start().await;
+    let place = Place::new(&plane, true);
+    place.put_token(&plane);
+    let identity = place.obtain().await.unwrap();
+    let trust = identity.trust();
+    let mut renewal = renewal(identity);
+    let other = crate::fixture::Authority::new();
+    let kept = || fs::read_to_string(place.identity_file()).unwrap().matches("BEGIN CERTIFICATE").count();
+
+    // The same one signs, and another is trusted as well: nothing to renew.
+    trust.take(format!("{}{}", plane.authority.pem, other.pem)).await.unwrap();
+    assert_eq!((kept(), trust.outdated_under()), (3, None));
+    // The other one signs from now on.
+    trust.take(format!("{}{}", other.pem, plane.authority.pem)).await.unwrap();
+    assert!(trust.outdated_under().is_some());
+    renewal.look().await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    tokio::time::resume();
+    renewal.look().await;
+    assert_eq!(*plane.shared.renewals.lock().unwrap(), 1);
+    // What the answer told of authorities is older than what the state told,
+    // and a control plane that signs by the old one is not asked without end.
+    assert_eq!(kept(), 3);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::resume();
+    renewal.look().await;
+    assert_eq!(*plane.shared.renewals.lock().unwrap(), 1);
+    let again = place.obtain().await.unwrap();
+    assert!(again.trust().outdated_under().is_some(), "kept over a restart");
+}
+
+#[tokio::test]
+async fn authorities_that_cannot_be_used_or_kept_are_not_taken() {
+    let plane = ControlPlane::start().await;
+    let place = Place::new(&plane, true);
+    place.put_token(&plane);
+    let identity = place.obtain().await.unwrap();
+    let trust = identity.trust();
+    let before = fs::read(place.identity_file()).unwrap();
+    trust.take("no certificate".into()).await.unwrap_err();
+    assert_eq!(fs::read(place.identity_file()).unwrap(), before);
+    // As on a full disk: the file beside the identity cannot be made.
+    let blocked = place.folder.path().join(format!(".identity.json.{}.tmp", std::process::id()));
+    fs::create_dir(&blocked).unwrap();
+    let other = crate::fixture::Authority::new();
+    let told = format!("{}{}", other.pem, plane.authority.pem);
+    let reason = trust.take(told.clone()).await.unwrap_err();
+    assert!(reason.contains("identity"), "{reason}");
+    assert_eq!((fs::read(place.identity_file()).unwrap(), trust.outdated_under()), (before, None));
+    fs::remove_dir(&blocked).unwrap();
+    trust.take(told).await.unwrap();
+}

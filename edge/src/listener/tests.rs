@@ -305,8 +305,9 @@ async fn readiness_tells_its_reasons() {
     use crate::{identity::IdentityError, listener::ready::JOIN_TOKEN_NEEDED};
     use nla_domain::{
         id::{Epoch, Revision},
+        pepper::Peppers,
         secret::Key32,
-        snapshot::{DEFAULT_STANDARD_STALENESS, DEFAULT_STRICT_STALENESS, Settings, Snapshot},
+        snapshot::{DEFAULT_STANDARD_STALENESS, Settings, Snapshot},
     };
     let holder = SnapshotHolder::new(Arc::new(TokioClock::start()));
     let limits = QueueLimits { max_events: 1, ..QueueLimits::default() };
@@ -328,11 +329,7 @@ async fn readiness_tells_its_reasons() {
         Arc::new(Snapshot {
             epoch: Epoch::default(),
             revision: Revision(4),
-            settings: Arc::new(Settings {
-                pepper: Key32::new([0; 32]),
-                strict_staleness: DEFAULT_STRICT_STALENESS,
-                standard_staleness: DEFAULT_STANDARD_STALENESS,
-            }),
+            settings: Arc::new(Settings::new(Peppers::first(Key32::new([0; 32])))),
             databases: Default::default(),
             credentials: Default::default(),
             roles: Default::default(),

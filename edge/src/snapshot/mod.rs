@@ -151,11 +151,7 @@ impl SnapshotHolder {
 
 #[cfg(test)]
 mod tests {
-    use nla_domain::{
-        id::Epoch,
-        secret::Key32,
-        snapshot::{DEFAULT_STANDARD_STALENESS, DEFAULT_STRICT_STALENESS, Settings},
-    };
+    use nla_domain::{id::Epoch, pepper::Peppers, secret::Key32, snapshot::Settings};
 
     use super::*;
     use crate::clock::TokioClock;
@@ -164,11 +160,7 @@ mod tests {
         Arc::new(Snapshot {
             epoch: Epoch([1; 16]),
             revision: Revision(revision),
-            settings: Arc::new(Settings {
-                pepper: Key32::new([1; 32]),
-                strict_staleness: DEFAULT_STRICT_STALENESS,
-                standard_staleness: DEFAULT_STANDARD_STALENESS,
-            }),
+            settings: Arc::new(Settings::new(Peppers::first(Key32::new([1; 32])))),
             databases: Default::default(),
             credentials: Default::default(),
             roles: Default::default(),

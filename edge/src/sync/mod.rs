@@ -28,6 +28,9 @@ pub type Usage = Arc<dyn Fn() -> (u64, u32) + Send + Sync>;
 /// Tokens that were used since the last report, at most so many.
 pub type TokenUses = Arc<dyn Fn(usize) -> Vec<TokenUse> + Send + Sync>;
 
+/// Trusts authorities, PEM, and keeps them; a reason when it cannot.
+pub type Trust = Arc<dyn Fn(String) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
 /// When the certificate that MCP clients see ends; `None` without one.
 pub type WebCertificate = Arc<dyn Fn() -> Option<Timestamp> + Send + Sync>;
 
@@ -40,6 +43,8 @@ pub struct Hooks {
     pub usage: Usage,
     /// For `token list`.
     pub token_uses: TokenUses,
+    /// For the authorities that come with the settings.
+    pub trust: Trust,
     /// For `edge list` and its warnings.
     pub web_certificate: WebCertificate,
 }

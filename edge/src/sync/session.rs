@@ -4,7 +4,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use nla_domain::{credential::Credential, id::DatabaseName};
+use nla_domain::{
+    credential::Credential,
+    id::DatabaseName,
+    snapshot::{ItemKey, ItemKind},
+};
 use nla_proto::{
     convert::{from_timestamp, item_kind, timestamp},
     failure::Failure,
@@ -21,7 +25,7 @@ use tonic::Streaming;
 
 use super::{
     SyncClient, SyncError,
-    state::{Applied, Arriving, State, StateError},
+    state::{Applied, Arriving, RefusedItem, State, StateError},
 };
 use crate::pipeline::TokenUse;
 
@@ -188,9 +192,19 @@ impl<'a> Session<'a> {
         self.client.holder.set_quarantine(Some(reason));
     }
 
-    async fn adopt(&mut self, applied: Applied, out: &mpsc::Sender<EdgeMessage>) -> Result<(), SyncError> {
+    async fn adopt(&mut self, mut applied: Applied, out: &mpsc::Sender<EdgeMessage>) -> Result<(), SyncError> {
         let revision = applied.snapshot.revision;
+        let ca_bundle_pem = applied.snapshot.settings.ca_bundle_pem.clone();
         self.client.holder.publish(applied.snapshot);
+        // Kept before the state is confirmed: the control plane goes by that
+        // when it lets another authority sign.
+        if !ca_bundle_pem.is_empty()
+            && let Err(reason) = (self.client.hooks.trust)(ca_bundle_pem).await
+        {
+            let key = ItemKey { kind: ItemKind::Settings, id: "".into() };
+            // First: only so many are told.
+            applied.refused.insert(0, RefusedItem { key, reason });
+        }
         self.now_confirmed();
         self.ask_for_all = false;
         if !applied.refused.is_empty() {

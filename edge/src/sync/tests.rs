@@ -10,7 +10,10 @@ use super::*;
 use crate::{
     audit::QueueLimits,
     clock::{FleetClock, TokioClock},
-    fixture::{ControlPlane, SOON, database, digest_of, eventually, settings, snapshot_messages, token, tombstone},
+    fixture::{
+        ControlPlane, SOON, database, digest_of, eventually, settings, settings_with, snapshot_messages, token,
+        tombstone,
+    },
     snapshot::Standing,
 };
 
@@ -42,6 +45,9 @@ fn edge(plane: &ControlPlane) -> Edge {
             }),
             usage: Arc::new(|| (7, 2)),
             token_uses: Arc::new(|_| vec![]),
+            trust: Arc::new(|bundle| {
+                Box::pin(async move { if bundle == "full" { Err("disk".into()) } else { Ok(()) } })
+            }),
             web_certificate: Arc::new(|| Some(Timestamp::from_micros(5_000_000))),
         },
         introduction: Introduction { boot_id: "boot".into(), mcp_url: "https://edge/mcp".into() },
@@ -101,6 +107,30 @@ async fn snapshot_delta_and_resume() {
     let hello = stream.hello().await;
     assert_eq!((hello.revision, hello.epoch, hello.digest), (6, vec![1; 16], digest_of(&next)));
     assert_eq!(revision(&edge), Some(6), "the last good state is served meanwhile");
+}
+
+#[tokio::test]
+async fn authorities_that_were_not_kept_are_told_before_the_confirmation() {
+    let mut plane = ControlPlane::start().await;
+    let edge = edge(&plane);
+    let mut stream = plane.stream().await;
+    stream.hello().await;
+    let items = [settings_with("full"), token(1, "ada")];
+    stream.send_all(snapshot_messages(1, 5, &items)).await;
+    match stream.next().await {
+        FromEdge::Nack(nack) => {
+            assert_eq!((nack.kind(), nack.revision, nack.reason.as_str()), (v1::ItemKind::Settings, 5, "disk"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(stream.ack().await.revision, 5, "the state itself is in use");
+    assert_eq!(revision(&edge), Some(5));
+    // Told anew with the next state, it can be kept.
+    let items = [settings_with("room"), token(1, "ada")];
+    let change =
+        v1::Delta { from: 5, to: 6, upserts: vec![settings_with("room")], removals: vec![], digest: digest_of(&items) };
+    stream.send(Message::Delta(change)).await;
+    assert_eq!(stream.ack().await.revision, 6);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use nla_domain::{
     credential::Credential,
     database::{Database, DatabaseLimits, Endpoint, RolePolicy},
+    pepper::{FIRST_GENERATION, Peppers},
     role::Role,
     secret::{Key32, Secret},
     snapshot::{MAX_STALENESS, Settings},
@@ -150,9 +151,16 @@ impl TryFrom<v1::CredentialItem> for Credential {
 impl From<&Settings> for v1::Settings {
     fn from(settings: &Settings) -> Self {
         Self {
-            pepper: settings.pepper.expose().to_vec(),
+            pepper: settings.peppers.get(FIRST_GENERATION).map(|first| first.expose().to_vec()).unwrap_or_default(),
             strict_staleness: Some(duration(settings.strict_staleness)),
             standard_staleness: Some(duration(settings.standard_staleness)),
+            peppers: settings
+                .peppers
+                .iter()
+                .filter(|(generation, _)| *generation != FIRST_GENERATION)
+                .map(|(generation, pepper)| v1::Pepper { generation, key: pepper.expose().to_vec() })
+                .collect(),
+            ca_bundle_pem: settings.ca_bundle_pem.clone(),
         }
     }
 }
@@ -161,7 +169,15 @@ impl TryFrom<v1::Settings> for Settings {
     type Error = ConvertError;
 
     fn try_from(wire: v1::Settings) -> Result<Self, ConvertError> {
-        let pepper = zeroize::Zeroizing::new(wire.pepper);
+        let first = v1::Pepper { generation: FIRST_GENERATION, key: wire.pepper };
+        // Without the first one there have to be others.
+        let first = (!first.key.is_empty() || wire.peppers.is_empty()).then_some(first);
+        let peppers = first.into_iter().chain(wire.peppers).map(|pepper| {
+            let key = zeroize::Zeroizing::new(pepper.key);
+            let key = Key32::from_slice(&key).ok_or_else(|| ConvertError::new("pepper", "must be 32 bytes"))?;
+            Ok((pepper.generation, key))
+        });
+        let peppers: Vec<_> = peppers.collect::<Result<_, ConvertError>>()?;
         let bound = |field: &str, value: Option<prost_types::Duration>| {
             let value = value.ok_or_else(|| ConvertError::new(field, "is missing"))?;
             let value = from_duration(field, &value)?;
@@ -171,9 +187,11 @@ impl TryFrom<v1::Settings> for Settings {
             Ok(value)
         };
         Ok(Self {
-            pepper: Key32::from_slice(&pepper).ok_or_else(|| ConvertError::new("pepper", "must be 32 bytes"))?,
+            peppers: Peppers::from_pairs(peppers)
+                .ok_or_else(|| ConvertError::new("peppers", "must be few and have numbers of their own"))?,
             strict_staleness: bound("strict_staleness", wire.strict_staleness)?,
             standard_staleness: bound("standard_staleness", wire.standard_staleness)?,
+            ca_bundle_pem: wire.ca_bundle_pem,
         })
     }
 }

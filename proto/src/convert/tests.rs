@@ -7,6 +7,7 @@ use nla_domain::{
     credential::Credential,
     database::{Database, DatabaseLimits, Endpoint},
     error::ErrorKind,
+    pepper::Peppers,
     role::Role,
     secret::{Key32, Secret},
     snapshot::Settings,
@@ -64,10 +65,10 @@ prop_compose! {
         id in "[0-9A-Za-z]{12}", verifier: [u8; 32], owner in TEXT, roles in vec(NAME, 0..3),
         databases in vec(NAME, 0..3), expires_at in option::of(time()),
         cidrs in vec(select(vec!["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32", "0.0.0.0/0"]), 0..3),
-        strict: bool, limits in (1_u32..=100_000, 1_u32..=100_000, 1_u32..=100_000),
+        strict: bool, pepper_generation in 1_u32..5, limits in (1_u32..=100_000, 1_u32..=100_000, 1_u32..=100_000),
     ) -> Token {
         Token {
-            id: id.parse().unwrap(), verifier: TokenVerifier::from_slice(&verifier).unwrap(), owner,
+            id: id.parse().unwrap(), verifier: TokenVerifier::from_slice(&verifier).unwrap(), owner, pepper_generation,
             roles: roles.iter().map(|name| name.parse().unwrap()).collect(),
             databases: databases.iter().map(|name| name.parse().unwrap()).collect(),
             expires_at, allowed_cidrs: cidrs.iter().map(|net| net.parse().unwrap()).collect(),
@@ -140,9 +141,13 @@ proptest! {
     }
 
     #[test]
-    fn settings(pepper: [u8; 32], strict in 1_u64..=86_400, standard in 1_u64..=86_400) {
+    fn settings(
+        peppers in proptest::collection::btree_map(1_u32..9, any::<[u8; 32]>(), 1..5), bundle in TEXT,
+        strict in 1_u64..=86_400, standard in 1_u64..=86_400,
+    ) {
+        let peppers = peppers.into_iter().map(|(generation, pepper)| (generation, Key32::new(pepper)));
         let value = Settings {
-            pepper: Key32::new(pepper),
+            peppers: Peppers::from_pairs(peppers).unwrap(), ca_bundle_pem: bundle,
             strict_staleness: Duration::from_secs(strict), standard_staleness: Duration::from_secs(standard),
         };
         prop_assert_eq!(Settings::try_from(v1::Settings::from(&value)).unwrap(), value);

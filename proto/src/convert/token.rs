@@ -1,6 +1,9 @@
 //! Tokens.
 
-use nla_domain::token::{Token, TokenLimits, TokenVerifier};
+use nla_domain::{
+    pepper::FIRST_GENERATION,
+    token::{Token, TokenLimits, TokenVerifier},
+};
 
 use super::{ConvertError, from_staleness, from_timestamp, or_default, parse, parse_all, staleness, timestamp};
 use crate::v1;
@@ -55,6 +58,8 @@ impl From<&Token> for v1::Token {
             allowed_cidrs: token.allowed_cidrs.iter().map(ToString::to_string).collect(),
             staleness: staleness(token.staleness).into(),
             limits: Some(token.limits.into()),
+            // The first goes without a number, as tokens from before there were others do.
+            pepper_generation: if token.pepper_generation == FIRST_GENERATION { 0 } else { token.pepper_generation },
         }
     }
 }
@@ -74,6 +79,7 @@ impl TryFrom<v1::Token> for Token {
             allowed_cidrs: parse_all("allowed_cidrs", &wire.allowed_cidrs)?,
             staleness: from_staleness("staleness", wire.staleness)?,
             limits: LimitsOrDefault::try_from(wire.limits)?.0,
+            pepper_generation: or_default(wire.pepper_generation, FIRST_GENERATION),
         })
     }
 }

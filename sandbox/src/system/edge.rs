@@ -77,13 +77,28 @@ impl Edge {
         web: &WebCertificate,
         join_token: Secret,
     ) -> Result<Self> {
+        Self::start_at(id, folder, [control_plane.url(), control_plane.enrolment_url()], web, join_token).await
+    }
+
+    /// The same for a control plane that runs elsewhere, with the URLs of its
+    /// two listeners.
+    ///
+    /// # Errors
+    /// As [`Edge::start`].
+    pub async fn start_at(
+        id: &str,
+        folder: &Path,
+        [control_plane_url, enrolment_url]: [String; 2],
+        web: &WebCertificate,
+        join_token: Secret,
+    ) -> Result<Self> {
         files::create_private_dir(folder)?;
         let join_token_file = folder.join("join-token");
         files::write_private(&join_token_file, join_token.expose().as_bytes())?;
         let config = Config {
             identity: IdentityConfig {
-                control_plane_url: control_plane.url(),
-                enrolment_url: Some(control_plane.enrolment_url()),
+                control_plane_url,
+                enrolment_url: Some(enrolment_url),
                 join: JoinSource { file: Some(join_token_file), text: None },
                 storage: Storage::File(folder.join("state")),
             },

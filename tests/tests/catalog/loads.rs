@@ -35,7 +35,7 @@ fn inspector() -> Inspector {
 /// The same state with that many tokens.
 fn with_tokens(snapshot: &Snapshot, tokens: &[TokenText]) -> Snapshot {
     let model = snapshot.tokens.values().next().unwrap();
-    let pepper = &snapshot.settings.pepper;
+    let (_, pepper) = snapshot.settings.peppers.newest();
     Snapshot {
         epoch: snapshot.epoch,
         revision: Revision(snapshot.revision.0 + 1),

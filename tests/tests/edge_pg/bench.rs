@@ -14,10 +14,11 @@ use nla_domain::{
     credential::Credential,
     database::{Database, DatabaseLimits, Endpoint, RolePolicy, SslMode},
     id::{Epoch, Revision},
+    pepper::Peppers,
     policy::Grant,
     role::{Role, SqlAudit, Tool},
     secret::{Key32, Secret},
-    snapshot::{DEFAULT_STANDARD_STALENESS, DEFAULT_STRICT_STALENESS, Settings, Snapshot},
+    snapshot::{Settings, Snapshot},
     token::{Staleness, Token, TokenLimits, TokenText},
 };
 use nla_edge::{
@@ -137,6 +138,7 @@ impl Bench {
             let token = Token {
                 id: self.token.id(),
                 verifier: self.token.verifier(&pepper),
+                pepper_generation: 1,
                 owner: "ada".into(),
                 roles: vec!["analyst".parse().unwrap()],
                 databases: vec![],
@@ -150,11 +152,7 @@ impl Bench {
         self.holder.publish(Arc::new(Snapshot {
             epoch: Epoch([1; 16]),
             revision: Revision(revision),
-            settings: Arc::new(Settings {
-                pepper,
-                strict_staleness: DEFAULT_STRICT_STALENESS,
-                standard_staleness: DEFAULT_STANDARD_STALENESS,
-            }),
+            settings: Arc::new(Settings::new(Peppers::first(pepper))),
             databases: [(database.name.clone(), Arc::new(database))].into(),
             credentials: [("shop".parse().unwrap(), Arc::new(credential))].into(),
             roles: [("analyst".parse().unwrap(), Arc::new(role))].into(),

@@ -194,7 +194,7 @@ async fn secrets_appear_nowhere() {
     let (data, key_file) = (config.data_dir, config.key_file);
     let kek = Kek::load(&key_file, &data).unwrap();
     let store = Store::open(StoreOptions::new(&data, Arc::new(SystemClock)), &kek).unwrap();
-    let pepper = store.state().settings.value.pepper.expose().to_vec();
+    let pepper = store.state().settings.value.peppers.newest().1.expose().to_vec();
     store.close().await;
     secrets.push(("pepper".into(), pepper));
 

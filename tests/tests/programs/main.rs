@@ -8,6 +8,7 @@ mod credentials;
 mod demo;
 mod examples;
 mod install;
+mod key_rotation;
 mod operator;
 mod plane;
 mod process;

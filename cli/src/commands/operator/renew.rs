@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::enrol;
 use crate::{
     args::Globals,
-    context::{Context, Staged},
+    context::{self, Context, Staged},
     exit::CliError,
     output::{Output, views::operator::Renewal},
     session::Session,
@@ -45,6 +45,8 @@ pub(super) async fn renew(globals: &Globals, output: &Output, within: Option<Dur
             SystemClient::new(channel).status(request).await
         })
         .await?;
+    // First: with these authorities the old pair works as well as the new one.
+    context::put_authorities(&entry, &folder, &answer.ca_bundle_pem)?;
     staged.install()?;
 
     let request = v1::FinishRenewalRequest { idempotency_key: session.key() };

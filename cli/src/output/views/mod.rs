@@ -3,10 +3,12 @@
 //! lower case, null for what is absent.
 
 pub(crate) mod audit;
+pub(crate) mod ca;
 pub(crate) mod check;
 pub(crate) mod credential_rotation;
 pub(crate) mod database;
 pub(crate) mod edge;
+pub(crate) mod key;
 pub(crate) mod operator;
 pub(crate) mod role;
 pub(crate) mod rotation;

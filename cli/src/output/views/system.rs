@@ -30,6 +30,8 @@ pub(crate) struct Status {
     audit_events: u64,
     store_bytes: u64,
     ca_expires_at: When,
+    ca_phase: &'static str,
+    keys_rotating: bool,
     caller: String,
     caller_level: &'static str,
     certificate_expires_at: When,
@@ -51,6 +53,8 @@ impl Status {
             audit_events: status.audit_events,
             store_bytes: status.store_bytes,
             ca_expires_at: When::from_wire(status.ca_expires_at.as_ref()),
+            ca_phase: super::ca::phase(status.ca_phase),
+            keys_rotating: status.keys_rotating,
             caller: status.caller,
             caller_level: wire::level(status.caller_level),
             certificate_expires_at: When(Some(certificate_expires_at)),
@@ -73,6 +77,8 @@ impl Show for Status {
             .field("Audit events", Cell::text(self.audit_events))
             .field("Store", Cell::text(bytes(self.store_bytes)))
             .field("CA expires", self.ca_expires_at.full("-"))
+            .field("CA phase", Cell::text(self.ca_phase))
+            .optional("Keys", if self.keys_rotating { "a rotation is under way: see `nlactl key status`" } else { "" })
     }
 
     fn essence(&self) -> Vec<String> {

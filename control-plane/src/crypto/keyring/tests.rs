@@ -122,3 +122,45 @@ fn index_keys_tell_records_apart_and_reveal_no_name() {
     assert_eq!(ring.index("role", &[b"shop"]), ring.index("role", &[b"shop"]));
     assert_ne!(ring.index("role", &[b"shop"]), self::ring().index("role", &[b"shop"]));
 }
+
+#[test]
+fn a_new_kek_opens_what_the_old_one_did_and_the_old_one_opens_nothing() {
+    let (ring, wrapped) = Keyring::create(&kek(1)).unwrap();
+    assert_eq!(wrapped.kek_generation(), 1);
+    let sealed = ring.seal(Tree::State, b"k", 1, b"content").unwrap();
+    let again = wrapped.rewrapped(&kek(1), &kek(2), 2).unwrap();
+    assert_eq!(again.kek_generation(), 2);
+    assert!(Keyring::unwrap(&kek(2), &again).unwrap().open(Tree::State, b"k", &sealed).is_ok());
+    assert_eq!(Keyring::unwrap(&kek(1), &again).unwrap_err(), KeyringError::WrongKek);
+    assert_eq!(wrapped.rewrapped(&kek(3), &kek(2), 2).unwrap_err(), KeyringError::WrongKek);
+    for at in 0..again.sealed.len() {
+        let mut copy = again.clone();
+        copy.sealed[at] ^= 1;
+        assert_eq!(Keyring::unwrap(&kek(2), &copy).unwrap_err(), KeyringError::Damaged, "byte {at}");
+    }
+}
+
+#[test]
+fn generations_come_and_go() {
+    let (ring, wrapped) = Keyring::create(&kek(1)).unwrap();
+    let old = ring.seal(Tree::Audit, b"k", 1, b"old").unwrap();
+    let two = wrapped.with_generation(&kek(1), 2).unwrap();
+    ring.adopt(&kek(1), &two).unwrap();
+    assert_eq!((ring.generations(), ring.newest(Tree::Audit)), (vec![1, 2], 2));
+    let new = ring.seal(Tree::Audit, b"k", 1, b"new").unwrap();
+    assert_eq!((sealed::generation(&old), sealed::generation(&new)), (Ok(1), Ok(2)));
+    assert_eq!(ring.open(Tree::Audit, b"k", &old).unwrap().plain.as_slice(), b"old");
+    // A record of one generation under the other's number does not open.
+    let mut renumbered = old.clone();
+    renumbered[4] = 2;
+    assert_eq!(ring.open(Tree::Audit, b"k", &renumbered).unwrap_err(), Unsealed::Altered);
+
+    let one = two.without_before(&kek(1), 2).unwrap();
+    ring.adopt(&kek(1), &one).unwrap();
+    assert_eq!(ring.generations(), [2]);
+    assert_eq!(ring.open(Tree::Audit, b"k", &old).unwrap_err(), Unsealed::Generation(1));
+    assert!(ring.open(Tree::Audit, b"k", &new).is_ok());
+    assert_eq!(one.without_before(&kek(1), 3).unwrap_err(), KeyringError::Damaged, "never without any key");
+    let (_, other) = Keyring::create(&kek(1)).unwrap();
+    assert_eq!(ring.adopt(&kek(1), &other).unwrap_err(), KeyringError::Damaged);
+}

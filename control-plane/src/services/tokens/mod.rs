@@ -63,10 +63,12 @@ impl v1::tokens_server::Tokens for Tokens {
         let answer = change.commit(&self.0.store, move |draft, recorder| {
             grants.check(draft.state())?;
             let text = generate()?;
+            let (pepper_generation, pepper) = draft.state().settings.value.peppers.newest();
             let record = TokenRecord {
                 token: Token {
                     id: text.id(),
-                    verifier: text.verifier(&draft.state().settings.value.pepper),
+                    verifier: text.verifier(pepper),
+                    pepper_generation,
                     owner: grants.owner,
                     roles: grants.roles,
                     databases: grants.databases,

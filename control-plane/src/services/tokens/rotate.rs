@@ -90,7 +90,9 @@ pub(super) fn rotate(
     let text = generate()?;
     let mut next = stored.value.clone();
     next.token.id = text.id();
-    next.token.verifier = text.verifier(&draft.state().settings.value.pepper);
+    let (pepper_generation, pepper) = draft.state().settings.value.peppers.newest();
+    next.token.verifier = text.verifier(pepper);
+    next.token.pepper_generation = pepper_generation;
     next.token.expires_at = rotation.life.end(now);
     next.noticed = None;
     next.predecessor = Some(id);

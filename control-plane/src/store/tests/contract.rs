@@ -16,7 +16,7 @@ use super::*;
 fn one_of_each() -> Vec<Record> {
     let at = Timestamp::from_micros(1_700_000_000_000_001);
     let revoked = Some(Revocation { at, by: "ada".into(), reason: "left".into() });
-    let certificate = CertificateRecord { serial: vec![1, 2, 3], not_after: at };
+    let certificate = CertificateRecord { serial: vec![1, 2, 3], not_after: at, issuer: vec![7; 32] };
     let database = Database {
         name: "shop".parse().unwrap(),
         description: "orders".into(),
@@ -48,7 +48,7 @@ fn one_of_each() -> Vec<Record> {
         EdgeRecord {
             id: edge,
             certificate: certificate.clone(),
-            previous: Some(CertificateRecord { serial: vec![1, 2], not_after: at }),
+            previous: Some(CertificateRecord { serial: vec![1, 2], not_after: at, issuer: vec![8; 32] }),
             revoked: revoked.clone(),
             draining: Some(Pause { since: at, reason: "upgrade".into() }),
             quarantine: Some(Pause { since: at, reason: "odd calls".into() }),

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use nla_domain::{
     clock::{FixedClock, Timestamp},
+    pepper::Peppers,
     role::{Role, Tool},
     secret::Key32,
     snapshot::Settings,
@@ -19,6 +20,7 @@ mod contract;
 mod crash;
 mod damage;
 mod failing;
+mod keys;
 mod once;
 mod token_uses;
 
@@ -56,11 +58,7 @@ impl Bench {
 }
 
 pub(super) fn settings() -> Settings {
-    Settings {
-        pepper: Key32::new([9; 32]),
-        strict_staleness: Duration::from_secs(15),
-        standard_staleness: Duration::from_secs(300),
-    }
+    Settings::new(Peppers::first(Key32::new([9; 32])))
 }
 
 pub(super) fn event(action: &str) -> v1::AdminEvent {
@@ -89,6 +87,7 @@ pub(super) fn token() -> TokenRecord {
         token: Token {
             id: text.id(),
             verifier: text.verifier(&Key32::new([9; 32])),
+            pepper_generation: 1,
             owner: "ada".into(),
             roles: vec!["reader".parse().unwrap()],
             databases: vec![],

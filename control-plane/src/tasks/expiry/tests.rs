@@ -3,8 +3,9 @@
 use nla_domain::{
     clock::FixedClock,
     id::Revision,
+    pepper::Peppers,
     secret::Key32,
-    snapshot::{DEFAULT_STANDARD_STALENESS, DEFAULT_STRICT_STALENESS, Settings},
+    snapshot::Settings,
     token::{Token, TokenText},
 };
 
@@ -33,6 +34,7 @@ fn token(hours: Option<u64>) -> Stored<TokenRecord> {
         allowed_cidrs: vec![],
         staleness: Default::default(),
         limits: Default::default(),
+        pepper_generation: 1,
     };
     let value = TokenRecord {
         token,
@@ -120,11 +122,7 @@ async fn restarts_repeat_nothing_and_an_outage_leaves_only_the_nearest() {
     let options =
         || StoreOptions { cache_bytes: 4 << 20, ..StoreOptions::new(folder.path().join("store"), clock.clone()) };
     let kek = Kek::new(Key32::new([7; 32]));
-    let settings = Settings {
-        pepper: Key32::new([9; 32]),
-        strict_staleness: DEFAULT_STRICT_STALENESS,
-        standard_staleness: DEFAULT_STANDARD_STALENESS,
-    };
+    let settings = Settings::new(Peppers::first(Key32::new([9; 32])));
     // More of them than one change takes.
     let tokens: Vec<TokenRecord> = (0..MAX_AT_ONCE + 50).map(|_| token(Some(90 * 24)).value).collect();
     let count = tokens.len();

@@ -28,7 +28,7 @@ use crate::{
     authz::{AuthorizationLayer, Gate, Listener, Refusals, Slots},
     crypto::{Kek, KekError},
     pki::{Authority, PkiError},
-    services::{self, Context},
+    services::{self, BackupLog, Context},
     store::{CaSlot, State, Store, StoreError, StoreOptions},
     stream::{Publisher, Registry, SyncContext},
 };
@@ -190,6 +190,7 @@ async fn assemble(config: &Config, clock: &Arc<dyn WallClock>, store: Store) -> 
             clock: Arc::clone(clock),
         }),
         refusals,
+        backups: BackupLog::default(),
         started_at: clock.now(),
         sessions: TaskTracker::new(),
         store,

@@ -3,6 +3,7 @@
 //! before, by [`crate::authz`].
 
 mod audit;
+mod backups;
 mod change;
 mod credentials;
 mod databases;
@@ -12,6 +13,7 @@ mod ingest;
 mod operators;
 mod renewal;
 mod roles;
+mod standing;
 mod sync;
 mod system;
 mod tokens;
@@ -25,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
+pub(crate) use self::backups::BackupLog;
 use crate::{authz::Refusals, pki::Authority, store::Store, stream::SyncContext};
 
 /// No administrative request comes near this.
@@ -42,6 +45,7 @@ pub(crate) struct Context {
     pub(crate) authority: Arc<Authority>,
     pub(crate) sync: Arc<SyncContext>,
     pub(crate) refusals: Refusals,
+    pub(crate) backups: BackupLog,
     pub(crate) started_at: Timestamp,
     /// Sessions, which outlive the calls that began them.
     pub(crate) sessions: TaskTracker,
@@ -70,6 +74,7 @@ pub(crate) async fn main_routes(
         v1::operators_server::OperatorsServer<_>, operators::Operators::new, MAX_ADMIN_BYTES;
         v1::system_server::SystemServer<_>, system::System, MAX_ADMIN_BYTES;
         v1::audit_server::AuditServer<_>, audit::Audit, MAX_ADMIN_BYTES;
+        v1::backups_server::BackupsServer<_>, backups::Backups, MAX_ADMIN_BYTES;
         v1::audit_ingest_server::AuditIngestServer<_>, ingest::Ingest, MAX_INGEST_BYTES;
         v1::edge_sync_server::EdgeSyncServer<_>, sync::Sync, MAX_SYNC_BYTES;
         v1::enrolment_server::EnrolmentServer<_>, enrolment::Enrolment::new, MAX_SYNC_BYTES;

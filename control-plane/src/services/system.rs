@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nla_proto::{convert, v1};
 use tonic::{Request, Response, Status};
 
-use super::{Context, view};
+use super::{Context, backups, view};
 use crate::authz::Caller;
 
 /// The service.
@@ -40,7 +40,8 @@ impl v1::system_server::System for System {
             ca_expires_at: Some(convert::timestamp(self.0.authority.not_after())),
             caller: name.to_string(),
             caller_level: convert::level(level).into(),
+            ..Default::default()
         };
-        Ok(Response::new(status))
+        Ok(Response::new(backups::status(&self.0, status)))
     }
 }

@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 mod audit;
 mod backend;
+mod backup;
 mod batch;
 mod codec;
 mod draft;
@@ -40,6 +41,9 @@ mod state;
 mod writer;
 
 pub use audit::{AuditPage, AuditQuery};
+pub use backup::{
+    BackupFailed, BackupReport, Frozen, Locked, RestoreError, RestoreOptions, Restored, Unlocked, hex, restore,
+};
 pub use draft::Draft;
 pub use error::{BackendError, StoreError};
 pub use once::{Once, REMEMBERED};
@@ -52,6 +56,7 @@ pub use state::{Records, State};
 
 use self::{
     backend::Backend,
+    backup::Freezer,
     batch::Batch,
     load::LoadError,
     open::Lock,
@@ -73,7 +78,7 @@ struct Shared {
     keyring: Arc<Keyring>,
     /// Empty once the store is closed.
     orders: RwLock<Option<mpsc::Sender<Order>>>,
-    database: RwLock<Option<(Arc<dyn Backend>, Lock)>>,
+    database: RwLock<Option<(Arc<Freezer>, Lock)>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 

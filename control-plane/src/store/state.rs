@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use nla_domain::{
+    clock::Timestamp,
     credential::Credential,
     database::Database,
     id::{DatabaseName, EdgeId, Epoch, OperatorName, Revision, RoleName, TokenId},
@@ -25,6 +26,9 @@ pub type Records<K, T> = Arc<BTreeMap<K, Arc<Stored<T>>>>;
 pub struct State {
     /// Life of the store.
     pub epoch: Epoch,
+    /// When this life began with the restoration of a backup; `None` in a
+    /// store that was never restored.
+    pub restored_at: Option<Timestamp>,
     /// Counts changes.
     pub revision: Revision,
     /// What holds for all edges.
@@ -114,6 +118,7 @@ impl State {
     pub(super) fn empty(epoch: Epoch, settings: Arc<Stored<Settings>>) -> Self {
         Self {
             epoch,
+            restored_at: None,
             revision: Revision(0),
             settings,
             tokens: Arc::default(),

@@ -93,7 +93,7 @@ pub(crate) async fn run(command: &Command, globals: &Globals, output: &Output) -
         Command::Edge(command) => command.run(globals, output).await,
         Command::Operator(command) => command.run(globals, output).await,
         Command::Audit(command) => command.run(&session()?, output).await,
-        Command::System(command) => command.run(&session()?, output).await,
+        Command::System(command) => command.run(globals, output).await,
         Command::Config(command) => command.run(globals, output),
         Command::Completion { shell } => {
             let mut script = Vec::new();

@@ -2,6 +2,7 @@
 //! serves until it is told to stop ([`App::run`]). Called by the program and,
 //! in process, by whoever wants a whole control plane.
 
+mod backups;
 mod certificate;
 mod settings;
 
@@ -250,6 +251,9 @@ impl App {
         let mut tasks: JoinSet<RunError> = JoinSet::new();
         tasks.spawn(async move { publisher.run().await.map_or_else(|_| RunError::Task("the publisher"), never) });
         tasks.spawn(async move { never(certificate.renew().await) });
+        if let Some(schedule) = backups::Schedule::of(&config, &context) {
+            tasks.spawn(async move { never(schedule.run().await) });
+        }
         tasks.spawn(record_refusals(context.store.clone(), refused));
         tracing::info!(listen = %addresses.0, enrolment = %addresses.1, revision = %context.store.state().revision, "control plane serves");
 

@@ -49,6 +49,9 @@ fn a_refusal_names_key_value_and_range() {
         ("a.toml", "data_dir = 'd'\n[log]\nformat = 'xml'", "text or json"),
         ("a.toml", "data_dir = 'd'\n[log]\nlevel = 'a=b=c'", "log.level"),
         ("a.toml", "data_dir = 'd'\nshutdown_seconds = 301", "0 to 300"),
+        ("a.toml", "data_dir = 'd'\n[backup]\nkeep = 3", "backup.dir is missing"),
+        ("a.toml", "data_dir = 'd'\n[backup]\ndir = 'b'\nkeep = 0", "1 to 1000"),
+        ("a.toml", "data_dir = 'd'\n[backup]\ndir = 'b'\nevery_hours = 721", "1 to 720"),
     ];
     for (name, text, expected) in cases {
         let error = load(name, text).unwrap_err().to_string();
@@ -66,6 +69,11 @@ fn flags_win_over_the_file_and_paths_start_at_it() {
     assert_eq!(config.listen.port(), 2);
     assert_eq!(config.data_dir, folder.path().join("data"));
     assert_eq!(config.key_file, Path::new("/k"));
+    assert_eq!(config.backup, None);
+    fs::write(&path, "data_dir = 'data'\n[backup]\ndir = 'backups'\n").unwrap();
+    let schedule = Config::load(Some(&path), Overrides::default()).unwrap().backup.unwrap();
+    assert_eq!(schedule.dir, folder.path().join("backups"));
+    assert_eq!((schedule.every, schedule.keep), (Duration::from_secs(24 * 3600), 7));
 }
 
 #[test]

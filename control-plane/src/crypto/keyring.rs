@@ -163,6 +163,11 @@ impl Keyring {
         Self::from_clear(store_id, &clear.0).ok_or(KeyringError::Damaged)
     }
 
+    /// The store's id.
+    pub fn store_id(&self) -> &[u8; 16] {
+        &self.store_id
+    }
+
     fn from_clear(store_id: [u8; 16], clear: &ClearKeys) -> Option<Self> {
         let mut data: BTreeMap<Tree, BTreeMap<u32, DataKey>> = BTreeMap::new();
         for entry in &clear.data {

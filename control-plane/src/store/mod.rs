@@ -135,6 +135,11 @@ impl Store {
         })))
     }
 
+    /// The random id of this store, the same in all of its backups.
+    pub fn id(&self) -> [u8; 16] {
+        *self.0.keyring.store_id()
+    }
+
     /// The newest committed state.
     pub fn state(&self) -> Arc<State> {
         self.0.published.state.load_full()

@@ -32,12 +32,19 @@ impl Publisher {
         let actor = format!("edge/{edge}");
         let reason = format!("revoked after the backup, reported by {edge}");
         let count = ids.len();
-        match self.store.mutate(&actor, move |draft| Ok(ids.iter().for_each(|id| revoke(draft, id, &reason)))).await {
+        let change = move |draft: &mut Draft<'_>| {
+            for id in &ids {
+                revoke(draft, id, &reason);
+            }
+            Ok(())
+        };
+        match self.store.mutate(&actor, change).await {
             Ok(()) => {
-                tracing::warn!(%edge, tokens = count, "tokens that were revoked after the backup are revoked again")
+                tracing::warn!(%edge, tokens = count, "tokens that were revoked after the backup are revoked again");
             }
             Err(failure) => {
-                tracing::error!(%edge, tokens = count, %failure, "tokens that were revoked after the backup could not be revoked again")
+                let what = "tokens that were revoked after the backup could not be revoked again";
+                tracing::error!(%edge, tokens = count, %failure, what);
             }
         }
     }

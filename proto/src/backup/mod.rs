@@ -22,7 +22,7 @@ mod write;
 
 use std::io;
 
-use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
+use aws_lc_rs::{constant_time::verify_slices_are_equal, digest, hmac};
 use zeroize::Zeroizing;
 
 pub use read::BackupReader;
@@ -88,6 +88,34 @@ pub struct BackupPair {
     pub key: Vec<u8>,
     /// The sealed value.
     pub value: Vec<u8>,
+}
+
+/// SHA-256 of a file that comes piece by piece.
+#[derive(Clone)]
+pub struct BackupHash(digest::Context);
+
+impl std::fmt::Debug for BackupHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BackupHash")
+    }
+}
+
+impl Default for BackupHash {
+    fn default() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+}
+
+impl BackupHash {
+    /// Adds a piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all pieces.
+    pub fn sum(&self) -> [u8; 32] {
+        write::sum(&self.0)
+    }
 }
 
 /// What a whole file amounts to.

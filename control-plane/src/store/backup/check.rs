@@ -176,6 +176,9 @@ impl<'a> Check<'a> {
 
     fn pair(&mut self, tree: Tree, pair: &(Vec<u8>, Vec<u8>)) -> Result<(), StoreError> {
         let (key, sealed) = pair;
+        if tree != Tree::Meta && self.head.is_none() {
+            return Err(StoreError::damaged("its head is missing"));
+        }
         match tree {
             Tree::Meta if key == HEAD_KEY => {
                 let head = load::open_head(self.keyring, sealed)?;

@@ -27,7 +27,13 @@ pub use self::{
     restore::{RestoreOptions, Restored, restore},
 };
 use super::{
-    Shared, Store, backend::Backend, batch::CHANGES_KEPT, error::StoreError, head::Head, header, load::LoadError,
+    Shared, Store,
+    backend::{Backend, Pair},
+    batch::CHANGES_KEPT,
+    error::StoreError,
+    head::Head,
+    header,
+    load::LoadError,
     writer::Order,
 };
 use crate::crypto::{Keyring, Tree};
@@ -156,7 +162,7 @@ impl Frozen {
         }
     }
 
-    fn piece(&self) -> Result<(Tree, Vec<(Vec<u8>, Vec<u8>)>), BackupFailed> {
+    fn piece(&self) -> Result<(Tree, Vec<Pair>), BackupFailed> {
         let database = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
         let (freezer, _) = database.as_ref().ok_or(StoreError::Closed)?;
         freezer.piece(PIECE).map_err(|error| match error {

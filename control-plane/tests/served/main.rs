@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod authorization;
+mod backups;
 mod certificates;
 mod drain;
 mod enrolment;

@@ -18,6 +18,8 @@ use crate::{
     },
 };
 
+mod figures;
+
 async fn filled(bench: &Bench) -> Store {
     let store = bench.create();
     for name in ["a", "b", "c"] {

@@ -61,5 +61,7 @@ async fn the_page_names_every_command() {
 async fn names(config_dir: &Path, words: &[&str]) -> Vec<String> {
     let help = ended(command(config_dir, words).spawn().unwrap()).await.expect(0).out;
     let list = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    list.filter_map(|line| line.split_whitespace().next().map(Into::into)).collect()
+    // What does not fit goes on in lines that are indented further.
+    let first_lines = list.filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+    first_lines.filter_map(|line| line.split_whitespace().next().map(Into::into)).collect()
 }

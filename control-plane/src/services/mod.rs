@@ -9,6 +9,7 @@ mod credentials;
 mod databases;
 mod edges;
 mod enrolment;
+mod first_use;
 mod ingest;
 mod operators;
 mod renewal;

@@ -155,6 +155,8 @@ pub(super) fn edge(stored: &Stored<EdgeRecord>) -> v1::EdgeView {
         revoked_at: revoked_at(record.revoked.as_ref()),
         draining_since: record.draining.as_ref().map(|draining| convert::timestamp(draining.since)),
         draining_reason: record.draining.as_ref().map(|draining| draining.reason.clone()).unwrap_or_default(),
+        quarantined_since: record.quarantine.as_ref().map(|quarantine| convert::timestamp(quarantine.since)),
+        quarantine_reason: record.quarantine.as_ref().map(|quarantine| quarantine.reason.clone()).unwrap_or_default(),
         ..Default::default()
     }
 }
@@ -163,6 +165,8 @@ pub(super) fn edge_json(record: &EdgeRecord) -> Value {
     json!({
         "certificate_expires_at": record.certificate.not_after.to_string(),
         "revoked": record.revoked.is_some(),
+        "previous_certificate_expires_at": record.previous.as_ref().map(|previous| previous.not_after.to_string()),
         "draining": record.draining.is_some(),
+        "quarantined": record.quarantine.is_some(),
     })
 }

@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 
 use super::{
     record::{
-        AnswerRecord, CaRecord, CaSlot, CertificateRecord, Draining, EdgeRecord, IngestRecord, JoinRecord, Meta,
-        OperatorRecord, Record, Revocation, TokenRecord,
+        AnswerRecord, CaRecord, CaSlot, CertificateRecord, EdgeRecord, IngestRecord, JoinRecord, Meta, OperatorRecord,
+        Pause, Record, Revocation, TokenRecord,
     },
     state::Entry,
 };
@@ -96,9 +96,11 @@ bodies! {
         #[prost(bytes = "vec", tag = "2")] serial: Vec<u8>,
         #[prost(sint64, tag = "3")] not_after: i64,
         #[prost(message, optional, tag = "4")] revoked: Option<RevocationBody>,
-        #[prost(message, optional, tag = "5")] draining: Option<DrainingBody>,
+        #[prost(message, optional, tag = "5")] draining: Option<PauseBody>,
+        #[prost(message, optional, tag = "6")] quarantine: Option<PauseBody>,
+        #[prost(message, optional, tag = "7")] previous: Option<CertificateBody>,
     }
-    DrainingBody {
+    PauseBody {
         #[prost(sint64, tag = "1")] since: i64,
         #[prost(string, tag = "2")] reason: String,
     }
@@ -119,6 +121,7 @@ bodies! {
         #[prost(string, tag = "2")] edge: String,
         #[prost(sint64, tag = "3")] expires_at: i64,
         #[prost(sint64, optional, tag = "4")] spent_at: Option<i64>,
+        #[prost(string, repeated, tag = "5")] allowed_cidrs: Vec<String>,
     }
     CaBody {
         #[prost(string, tag = "1")] slot: String,
@@ -183,11 +186,9 @@ fn body(entry: &Entry) -> Body {
             serial: e.value.certificate.serial.clone(),
             not_after: e.value.certificate.not_after.as_micros(),
             revoked: e.value.revoked.as_ref().map(revocation),
-            draining: e
-                .value
-                .draining
-                .as_ref()
-                .map(|draining| DrainingBody { since: draining.since.as_micros(), reason: draining.reason.clone() }),
+            draining: e.value.draining.as_ref().map(pause),
+            quarantine: e.value.quarantine.as_ref().map(pause),
+            previous: e.value.previous.as_ref().map(certificate_body),
         }),
         Entry::Operator(e) => Body::Operator(OperatorBody {
             name: e.value.name.to_string(),
@@ -195,17 +196,14 @@ fn body(entry: &Entry) -> Body {
             serial: e.value.certificate.serial.clone(),
             not_after: e.value.certificate.not_after.as_micros(),
             revoked: e.value.revoked.as_ref().map(revocation),
-            next: e
-                .value
-                .next
-                .as_ref()
-                .map(|next| CertificateBody { serial: next.serial.clone(), not_after: next.not_after.as_micros() }),
+            next: e.value.next.as_ref().map(certificate_body),
         }),
         Entry::Join(e) => Body::Join(JoinBody {
             verifier: e.value.verifier.as_bytes().to_vec(),
             edge: e.value.edge.to_string(),
             expires_at: e.value.expires_at.as_micros(),
             spent_at: e.value.spent_at.map(Timestamp::as_micros),
+            allowed_cidrs: e.value.allowed_cidrs.iter().map(ToString::to_string).collect(),
         }),
         Entry::Ca(e) => Body::Ca(CaBody {
             slot: e.value.slot.as_str().into(),
@@ -231,6 +229,14 @@ fn body(entry: &Entry) -> Body {
 
 fn revocation(revoked: &Revocation) -> RevocationBody {
     RevocationBody { at: revoked.at.as_micros(), by: revoked.by.clone(), reason: revoked.reason.clone() }
+}
+
+fn pause(pause: &Pause) -> PauseBody {
+    PauseBody { since: pause.since.as_micros(), reason: pause.reason.clone() }
+}
+
+fn certificate_body(certificate: &CertificateRecord) -> CertificateBody {
+    CertificateBody { serial: certificate.serial.clone(), not_after: certificate.not_after.as_micros() }
 }
 
 /// Reads an entry's bytes.
@@ -265,9 +271,9 @@ fn record(body: Body) -> Result<Record, ConvertError> {
             id: parse("id", &body.id)?,
             certificate: certificate(body.serial, body.not_after),
             revoked: body.revoked.map(from_revocation),
-            draining: body
-                .draining
-                .map(|body| Draining { since: Timestamp::from_micros(body.since), reason: body.reason }),
+            draining: body.draining.map(from_pause),
+            quarantine: body.quarantine.map(from_pause),
+            previous: body.previous.map(|previous| certificate(previous.serial, previous.not_after)),
         }),
         Body::Operator(body) => Record::Operator(OperatorRecord {
             name: parse("name", &body.name)?,
@@ -282,6 +288,11 @@ fn record(body: Body) -> Result<Record, ConvertError> {
             edge: parse("edge", &body.edge)?,
             expires_at: Timestamp::from_micros(body.expires_at),
             spent_at: body.spent_at.map(Timestamp::from_micros),
+            allowed_cidrs: body
+                .allowed_cidrs
+                .iter()
+                .map(|net| parse("allowed_cidrs", net))
+                .collect::<Result<_, _>>()?,
         }),
         Body::Ca(body) => Record::Ca(CaRecord {
             slot: [CaSlot::Current, CaSlot::Next]
@@ -311,6 +322,10 @@ fn record(body: Body) -> Result<Record, ConvertError> {
 
 fn from_revocation(body: RevocationBody) -> Revocation {
     Revocation { at: Timestamp::from_micros(body.at), by: body.by, reason: body.reason }
+}
+
+fn from_pause(body: PauseBody) -> Pause {
+    Pause { since: Timestamp::from_micros(body.since), reason: body.reason }
 }
 
 fn certificate(serial: Vec<u8>, not_after: i64) -> CertificateRecord {

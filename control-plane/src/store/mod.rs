@@ -49,8 +49,8 @@ pub use error::{BackendError, StoreError};
 pub use once::{Once, REMEMBERED};
 pub use open::StoreOptions;
 pub use record::{
-    AnswerRecord, CaRecord, CaSlot, CertificateRecord, Draining, EdgeRecord, IngestRecord, JoinRecord, Meta,
-    OperatorRecord, Record, RecordKey, Revocation, Stored, TokenRecord,
+    AnswerRecord, CaRecord, CaSlot, CertificateRecord, EdgeRecord, IngestRecord, JoinRecord, Meta, OperatorRecord,
+    Pause, Record, RecordKey, Revocation, Stored, TokenRecord,
 };
 pub use state::{Records, State};
 

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
 use nla_domain::{
     clock::Timestamp,
     credential::Credential,
@@ -50,9 +51,9 @@ pub struct Revocation {
     pub reason: String,
 }
 
-/// A pause that an operator ordered.
+/// An interruption of service that an operator ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draining {
+pub struct Pause {
     /// Since when.
     pub since: Timestamp,
     /// Why, as the operator said it.
@@ -90,10 +91,28 @@ pub struct EdgeRecord {
     pub id: EdgeId,
     /// The newest certificate.
     pub certificate: CertificateRecord,
+    /// The one that was renewed by it, until the new one has been used: an
+    /// answer that got lost locks no edge out. A certificate for a join token
+    /// leaves none beside it.
+    pub previous: Option<CertificateRecord>,
     /// Banned.
     pub revoked: Option<Revocation>,
     /// To be left alone by load balancers, until an operator ends it.
-    pub draining: Option<Draining>,
+    pub draining: Option<Pause>,
+    /// To refuse every call and hold nothing, until an operator ends it.
+    pub quarantine: Option<Pause>,
+}
+
+impl EdgeRecord {
+    /// An edge that has just joined for the first time.
+    pub fn new(id: EdgeId, certificate: CertificateRecord) -> Self {
+        Self { id, certificate, previous: None, revoked: None, draining: None, quarantine: None }
+    }
+
+    /// The certificate of that serial number, if it lets this edge in.
+    pub fn held(&self, serial: &[u8]) -> Option<&CertificateRecord> {
+        [Some(&self.certificate), self.previous.as_ref()].into_iter().flatten().find(|held| held.serial == serial)
+    }
 }
 
 /// An operator.
@@ -136,6 +155,8 @@ pub struct JoinRecord {
     /// When it was used; a spent one is kept until it expires, so that its
     /// second use can be told from a wrong secret.
     pub spent_at: Option<Timestamp>,
+    /// From where it can be used; empty means from everywhere.
+    pub allowed_cidrs: Vec<IpNet>,
 }
 
 /// Place of a certificate authority. There are two, so that a new one can be

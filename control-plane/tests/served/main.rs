@@ -13,5 +13,6 @@ mod greedy;
 mod objects;
 mod plane;
 mod program;
+mod quarantine;
 mod renewal;
 mod stream;

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use nla_domain::id::{DatabaseName, TokenId};
 use nla_proto::{
-    convert::item_kind,
+    convert::{from_timestamp, item_kind, timestamp},
     failure::Failure,
     tls::client,
     v1::{self, ControlMessage, EdgeMessage, control_message, edge_message, edge_sync_client::EdgeSyncClient},
@@ -21,7 +21,7 @@ use tonic::Streaming;
 
 use super::{
     SyncClient, SyncError,
-    state::{Applied, Arriving, State},
+    state::{Applied, Arriving, State, StateError},
 };
 
 /// A heartbeat is due each second; after this long without any message the
@@ -50,6 +50,8 @@ pub(super) struct Session<'a> {
     confirmed: bool,
     /// Asked to drain on this stream.
     drained: bool,
+    /// Put into quarantine on this stream.
+    quarantined: bool,
     probes: JoinSet<()>,
     probe_slots: Arc<Semaphore>,
 }
@@ -63,6 +65,7 @@ impl<'a> Session<'a> {
             arriving: Arriving::default(),
             confirmed: false,
             drained: false,
+            quarantined: false,
             probes: JoinSet::new(),
             probe_slots: Arc::new(Semaphore::new(MAX_PROBES)),
         }
@@ -157,10 +160,30 @@ impl<'a> Session<'a> {
                 self.drained = false;
                 self.client.holder.set_draining(None);
             }
+            Message::Quarantine(quarantine) => self.quarantine(quarantine.reason),
+            Message::Release(v1::Release {}) => {
+                tracing::info!("released from quarantine");
+                self.quarantined = false;
+                self.client.holder.set_quarantine(None);
+            }
             Message::Revoked(revoked) => return Err(SyncError::Banned(revoked.reason)),
             Message::ProbeRequest(request) => self.probe(request, out),
         }
         Ok(())
+    }
+
+    /// Does not wait for the state that follows: what this edge holds is not to
+    /// be used for another moment.
+    fn quarantine(&mut self, reason: String) {
+        tracing::error!(
+            reason,
+            "put into quarantine: every call is refused, running ones are cancelled, the state is forgotten"
+        );
+        if !self.quarantined {
+            self.quarantined = true;
+            self.state.clear();
+        }
+        self.client.holder.set_quarantine(Some(reason));
     }
 
     async fn adopt(&mut self, applied: Applied, out: &mpsc::Sender<EdgeMessage>) -> Result<(), SyncError> {
@@ -211,6 +234,10 @@ impl<'a> Session<'a> {
         if !self.state.confirms(beat.revision, &beat.digest) {
             return Err(SyncError::Diverged { theirs: beat.revision, ours });
         }
+        if let Some(at) = &beat.at {
+            let at = from_timestamp("at", at).map_err(|_| StateError::Malformed("time"))?;
+            self.client.wall.heard(at);
+        }
         self.client.holder.heard();
         self.now_confirmed();
         Ok(())
@@ -224,14 +251,22 @@ impl<'a> Session<'a> {
             if !self.drained {
                 self.client.holder.set_draining(None);
             }
+            if !self.quarantined {
+                self.client.holder.set_quarantine(None);
+            }
             tracing::info!(revision = self.state.held().map(|held| held.revision.0), "following the control plane");
         }
     }
 
     fn report_usage(&self, out: &mpsc::Sender<EdgeMessage>) {
         let (calls_total, calls_running) = (self.client.hooks.usage)();
-        let audit_queue_length = self.client.audit.waiting();
-        let usage = v1::Usage { calls_total, calls_running, audit_queue_length };
+        let usage = v1::Usage {
+            calls_total,
+            calls_running,
+            audit_queue_length: self.client.audit.waiting(),
+            web_certificate_expires_at: (self.client.hooks.web_certificate)().map(timestamp),
+            clock_lead_ms: self.client.wall.lead_millis(),
+        };
         // A full channel loses one report of many.
         let _ = out.try_send(EdgeMessage { message: Some(edge_message::Message::Usage(usage)) });
     }

@@ -7,9 +7,11 @@
 mod answers;
 mod calls;
 mod caps;
+mod clocks;
 mod drain;
 mod edges;
 mod identities;
+mod quarantine;
 mod refused;
 mod restarts;
 mod revocation;

@@ -177,6 +177,14 @@ impl State {
         oldest.map(|((edge, boot), _)| RecordKey::Ingest(edge.clone(), boot.clone()))
     }
 
+    /// True for a certificate that this store does not hold because the edge got
+    /// it after the backup from which the store was restored: it is newer than
+    /// the one that is held, and all that were issued since the restore are held
+    /// when they are the newest.
+    pub(crate) fn renewed_after_backup(&self, edge: &EdgeRecord, serial: &[u8], not_after: Timestamp) -> bool {
+        self.restored_at.is_some() && edge.held(serial).is_none() && not_after > edge.certificate.not_after
+    }
+
     /// A record of any kind, by name.
     pub(super) fn entry(&self, key: &RecordKey) -> Option<Entry> {
         match key {

@@ -14,7 +14,10 @@ use nla_proto::v1::{
 };
 use tokio::time::{sleep, timeout};
 
-use crate::plane::{DEADLINE, Follower, Held, Plane, once};
+use crate::{
+    certificates::{follow, renew},
+    plane::{DEADLINE, Follower, Held, Plane, once},
+};
 
 async fn backup(plane: &Plane) -> Vec<u8> {
     let mut client = BackupsClient::new(plane.admin_channel());
@@ -124,6 +127,37 @@ async fn only_a_restored_store_takes_an_edges_word_for_what_was_revoked() {
     assert_eq!((admin.actor.as_str(), admin.action.as_str()), ("edge/e1", "revoke-after-restore"));
     assert_eq!(admin.reason, "revoked after the backup, reported by e1");
     assert_eq!(events.len(), 2, "made, and revoked once");
+}
+
+#[tokio::test]
+async fn an_edge_that_renewed_after_the_backup_goes_on_and_what_it_replaced_does_not() {
+    // TLS looks at the real clock, which must not be far behind.
+    let later = Duration::from_secs(20);
+    let mut plane = Plane::start().await;
+    let first = plane.edge("e1").await;
+    let bytes = backup(&plane).await;
+    plane.clock.advance(later);
+    let second = renew(&plane, &first).await.unwrap();
+    follow(&plane, &second).await.unwrap();
+    plane.clock.advance(later);
+    let third = renew(&plane, &second).await.unwrap();
+    follow(&plane, &third).await.unwrap();
+    let late = plane.edge("e2").await;
+    put_back(&mut plane, &bytes).await;
+
+    follow(&plane, &third).await.unwrap();
+    for (ended, why) in [(&first, "replaced"), (&second, "replaced"), (&late, "not enrolled")] {
+        let error = follow(&plane, ended).await.map(drop).unwrap_err();
+        assert!(error.message().contains(why), "{why}: {error}");
+    }
+    let request = v1::ListAuditRequest { page_size: 10, ..Default::default() };
+    let events = AuditClient::new(plane.admin_channel()).list(request).await.unwrap().into_inner().events;
+    let reason = "the certificate was issued after the backup that was restored";
+    assert_eq!(events.iter().filter(|event| format!("{event:?}").contains(reason)).count(), 1, "{events:?}");
+    plane.clock.advance(later);
+    let fourth = renew(&plane, &third).await.unwrap();
+    follow(&plane, &fourth).await.unwrap();
+    follow(&plane, &third).await.map(drop).unwrap_err();
 }
 
 #[tokio::test]

@@ -89,7 +89,13 @@ async fn what_was_backed_up_comes_back_in_a_new_life() {
     let joining = JoinToken::generate(CaPin([1; 32])).unwrap();
     let (open_join, spent) = (joining.verifier(), JoinToken::generate(CaPin([1; 32])).unwrap().verifier());
     let at = Timestamp::from_micros(5);
-    let join = |verifier, spent_at| JoinRecord { verifier, edge: "e1".parse().unwrap(), expires_at: at, spent_at };
+    let join = |verifier, spent_at| JoinRecord {
+        verifier,
+        edge: "e1".parse().unwrap(),
+        expires_at: at,
+        spent_at,
+        allowed_cidrs: vec![],
+    };
     let joins = [join(open_join, None), join(spent, Some(at))];
     let put = move |draft: &mut crate::store::Draft<'_>| {
         draft.event(event("joins"));

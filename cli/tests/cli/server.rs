@@ -124,6 +124,10 @@ impl Tokens for Service {
     async fn rotate(&self, _: Request<v1::RotateTokenRequest>) -> Result<Response<v1::RotateTokenResponse>, Status> {
         Err(Status::unimplemented("not planned"))
     }
+
+    async fn update(&self, _: Request<v1::UpdateTokenRequest>) -> Result<Response<v1::TokenView>, Status> {
+        Err(Status::unimplemented("not planned"))
+    }
 }
 
 #[tonic::async_trait]

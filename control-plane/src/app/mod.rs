@@ -32,6 +32,8 @@ use crate::{
     services::{self, BackupLog, Context},
     store::{CaSlot, State, Store, StoreError, StoreOptions},
     stream::{Publisher, Registry, SyncContext},
+    tasks::Expiry,
+    uses::Uses,
 };
 use certificate::ServerCertificate;
 
@@ -189,9 +191,11 @@ async fn assemble(config: &Config, clock: &Arc<dyn WallClock>, store: Store) -> 
             snapshots: Semaphore::new(as_usize(config.limits.concurrent_snapshots)),
             shutdown: CancellationToken::new(),
             clock: Arc::clone(clock),
+            uses: Arc::new(Uses::new(store.clone(), Arc::clone(clock))),
         }),
         refusals,
         backups: BackupLog::default(),
+        token_policy: config.tokens,
         started_at: clock.now(),
         sessions: TaskTracker::new(),
         store,
@@ -255,6 +259,10 @@ impl App {
             tasks.spawn(async move { never(schedule.run().await) });
         }
         tasks.spawn(record_refusals(context.store.clone(), refused));
+        let expiry = Expiry::new(context.store.clone(), Arc::clone(&context.clock));
+        tasks.spawn(async move { never(expiry.run().await) });
+        let uses = Arc::clone(&context.sync.uses);
+        tasks.spawn(async move { never(uses.save_for_ever().await) });
         tracing::info!(listen = %addresses.0, enrolment = %addresses.1, revision = %context.store.state().revision, "control plane serves");
 
         let mut outcome = tokio::select! {
@@ -285,6 +293,7 @@ impl App {
             servers.shutdown().await;
         }
         tasks.shutdown().await;
+        context.sync.uses.save().await;
         context.store.clone().close().await;
         outcome
     }

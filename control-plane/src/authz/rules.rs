@@ -41,6 +41,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("/nla.v1.Tokens/Get", READ),
     ("/nla.v1.Tokens/Revoke", OPERATE),
     ("/nla.v1.Tokens/Rotate", OPERATE),
+    ("/nla.v1.Tokens/Update", OPERATE),
     ("/nla.v1.Databases/Create", ADMINISTER),
     ("/nla.v1.Databases/Update", ADMINISTER),
     ("/nla.v1.Databases/List", READ),

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::{
     BackupSchedule, Config, ConfigError, DEFAULT_BACKUP_EVERY, DEFAULT_BACKUPS_KEPT, Limits, StalenessBounds,
-    default_key_file, staleness_range,
+    default_key_file, staleness_range, tokens::RawTokens,
 };
 
 /// Values from flags and the environment.
@@ -48,6 +48,7 @@ pub(super) struct RawConfig {
     trust_domain: Option<String>,
     shutdown_seconds: Option<u64>,
     staleness: RawStaleness,
+    tokens: RawTokens,
     limits: RawLimits,
     backup: RawBackup,
     log: RawLog,
@@ -149,6 +150,7 @@ impl RawConfig {
             names: names(self.names, defaults.names)?,
             trust_domain: trust_domain(self.trust_domain, defaults.trust_domain)?,
             staleness: StalenessBounds { strict, standard },
+            tokens: self.tokens.check()?,
             limits: Limits {
                 concurrent_calls: count(
                     "limits.concurrent_calls",

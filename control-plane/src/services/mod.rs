@@ -29,7 +29,7 @@ use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 pub(crate) use self::backups::BackupLog;
-use crate::{authz::Refusals, pki::Authority, store::Store, stream::SyncContext};
+use crate::{authz::Refusals, config::TokenPolicy, pki::Authority, store::Store, stream::SyncContext};
 
 /// No administrative request comes near this.
 const MAX_ADMIN_BYTES: usize = 1 << 20;
@@ -47,6 +47,7 @@ pub(crate) struct Context {
     pub(crate) sync: Arc<SyncContext>,
     pub(crate) refusals: Refusals,
     pub(crate) backups: BackupLog,
+    pub(crate) token_policy: TokenPolicy,
     pub(crate) started_at: Timestamp,
     /// Sessions, which outlive the calls that began them.
     pub(crate) sessions: TaskTracker,

@@ -2,10 +2,13 @@
 //! add fields; objects that edges know are stored in the wire's own form.
 //! Only the writer and the loader use this.
 
+use std::collections::BTreeMap;
+
 use nla_domain::{
     clock::Timestamp,
-    id::Revision,
+    id::{Revision, TokenId},
     join::JoinVerifier,
+    label::Labels,
     snapshot::{Digest, Settings},
 };
 use nla_proto::{
@@ -17,10 +20,11 @@ use zeroize::Zeroizing;
 
 use super::{
     record::{
-        AnswerRecord, CaRecord, CaSlot, CertificateRecord, EdgeRecord, IngestRecord, JoinRecord, Meta, OperatorRecord,
-        Pause, Record, Revocation, TokenRecord,
+        AnswerRecord, CaRecord, CaSlot, CertificateRecord, EdgeRecord, IngestRecord, JoinRecord, Meta, Notice,
+        OperatorRecord, Pause, Record, Revocation, TokenRecord,
     },
     state::Entry,
+    token_use::{TokenUse, TokenUsesRecord},
 };
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -28,7 +32,7 @@ use super::{
 struct Envelope {
     #[prost(message, required, tag = "1")]
     meta: MetaBody,
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14")]
     body: Option<Body>,
 }
 
@@ -57,6 +61,8 @@ enum Body {
     Answer(AnswerBody),
     #[prost(message, tag = "12")]
     Ingest(IngestBody),
+    #[prost(message, tag = "14")]
+    TokenUses(TokenUsesBody),
 }
 
 macro_rules! bodies {
@@ -90,6 +96,19 @@ bodies! {
         #[prost(message, optional, tag = "3")] revoked: Option<RevocationBody>,
         #[prost(string, tag = "4")] predecessor: String,
         #[prost(string, tag = "5")] successor: String,
+        #[prost(btree_map = "string, string", tag = "6")] labels: BTreeMap<String, String>,
+        #[prost(uint32, tag = "7")] noticed: u32,
+    }
+    TokenUsesBody {
+        #[prost(uint32, tag = "1")] shard: u32,
+        #[prost(message, repeated, tag = "2")] uses: Vec<TokenUseBody>,
+    }
+    TokenUseBody {
+        #[prost(string, tag = "1")] token: String,
+        #[prost(sint64, tag = "2")] at: i64,
+        #[prost(string, tag = "3")] edge: String,
+        #[prost(string, tag = "4")] address: String,
+        #[prost(uint64, tag = "5")] calls: u64,
     }
     EdgeBody {
         #[prost(string, tag = "1")] id: String,
@@ -177,6 +196,8 @@ fn body(entry: &Entry) -> Body {
             revoked: e.value.revoked.as_ref().map(revocation),
             predecessor: e.value.predecessor.map(|id| id.to_string()).unwrap_or_default(),
             successor: e.value.successor.map(|id| id.to_string()).unwrap_or_default(),
+            labels: e.value.labels.as_map().clone(),
+            noticed: e.value.noticed.map_or(0, noticed),
         }),
         Entry::Database(e) => Body::Database((&e.value).into()),
         Entry::Credential(e) => Body::Credential((&e.value).into()),
@@ -224,7 +245,44 @@ fn body(entry: &Entry) -> Body {
             stored_through: e.value.stored_through,
             at: e.value.at.as_micros(),
         }),
+        Entry::TokenUses(e) => Body::TokenUses(TokenUsesBody {
+            shard: e.value.shard.into(),
+            uses: e.value.uses.iter().map(token_use).collect(),
+        }),
     }
+}
+
+const NOTICES: [Notice; 4] = [Notice::Within30Days, Notice::Within7Days, Notice::Within1Day, Notice::Ended];
+
+/// Its place in the order, from 1; zero is none.
+fn noticed(notice: Notice) -> u32 {
+    NOTICES.iter().zip(1..).find(|(known, _)| **known == notice).map_or(0, |(_, number)| number)
+}
+
+fn from_noticed(number: u32) -> Result<Option<Notice>, ConvertError> {
+    let Some(index) = number.checked_sub(1) else { return Ok(None) };
+    let notice = usize::try_from(index).ok().and_then(|index| NOTICES.get(index));
+    notice.map(|notice| Some(*notice)).ok_or_else(|| ConvertError::new("noticed", "is none that this version knows"))
+}
+
+fn token_use((token, used): (&TokenId, &TokenUse)) -> TokenUseBody {
+    TokenUseBody {
+        token: token.to_string(),
+        at: used.at.as_micros(),
+        edge: used.edge.to_string(),
+        address: used.address.map(|address| address.to_string()).unwrap_or_default(),
+        calls: used.calls,
+    }
+}
+
+fn from_token_use(body: TokenUseBody) -> Result<(TokenId, TokenUse), ConvertError> {
+    let used = TokenUse {
+        at: Timestamp::from_micros(body.at),
+        edge: parse("edge", &body.edge)?,
+        address: optional("address", &body.address)?,
+        calls: body.calls,
+    };
+    Ok((parse("token", &body.token)?, used))
 }
 
 fn revocation(revoked: &Revocation) -> RevocationBody {
@@ -263,6 +321,8 @@ fn record(body: Body) -> Result<Record, ConvertError> {
             revoked: body.revoked.map(from_revocation),
             predecessor: optional("predecessor", &body.predecessor)?,
             successor: optional("successor", &body.successor)?,
+            labels: Labels::new(body.labels).map_err(|error| ConvertError::new("labels", error.to_string()))?,
+            noticed: from_noticed(body.noticed)?,
         }),
         Body::Database(body) => Record::Database(body.try_into()?),
         Body::Credential(body) => Record::Credential(body.try_into()?),
@@ -316,6 +376,10 @@ fn record(body: Body) -> Result<Record, ConvertError> {
             boot: body.boot,
             stored_through: body.stored_through,
             at: Timestamp::from_micros(body.at),
+        }),
+        Body::TokenUses(body) => Record::TokenUses(TokenUsesRecord {
+            shard: u8::try_from(body.shard).map_err(|_| ConvertError::new("shard", "must be a byte"))?,
+            uses: body.uses.into_iter().map(from_token_use).collect::<Result<_, _>>()?,
         }),
     })
 }

@@ -11,12 +11,15 @@ use nla_domain::{
     database::Database,
     id::{DatabaseName, EdgeId, OperatorName, Revision, RoleName, TokenId},
     join::JoinVerifier,
+    label::Labels,
     operator::Level,
     role::Role,
     snapshot::{Digest, ItemKey, ItemKind, Settings},
     token::Token,
 };
 use zeroize::Zeroizing;
+
+use super::token_use::TokenUsesRecord;
 
 /// Where in its life a record was changed. The store fills it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +76,23 @@ pub struct TokenRecord {
     pub predecessor: Option<TokenId>,
     /// The token that replaces this one.
     pub successor: Option<TokenId>,
+    /// What operators sort it by.
+    pub labels: Labels,
+    /// What the audit log was last told of its end.
+    pub noticed: Option<Notice>,
+}
+
+/// What the audit log is told of the end of a token's life, in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Notice {
+    /// It ends within 30 days.
+    Within30Days,
+    /// It ends within 7 days.
+    Within7Days,
+    /// It ends within a day.
+    Within1Day,
+    /// It has ended.
+    Ended,
 }
 
 /// A certificate that this control plane issued.
@@ -274,6 +294,8 @@ records! {
     Answer(AnswerRecord),
     /// How far an edge's events are stored.
     Ingest(IngestRecord),
+    /// When tokens were last used.
+    TokenUses(TokenUsesRecord),
 }
 
 /// Names a record.
@@ -301,6 +323,8 @@ pub enum RecordKey {
     Answer(String, String),
     /// By edge and start.
     Ingest(EdgeId, String),
+    /// By shard.
+    TokenUses(u8),
 }
 
 impl Record {
@@ -318,6 +342,7 @@ impl Record {
             Self::Ca(r) => RecordKey::Ca(r.slot),
             Self::Answer(r) => RecordKey::Answer(r.actor.clone(), r.key.clone()),
             Self::Ingest(r) => RecordKey::Ingest(r.edge.clone(), r.boot.clone()),
+            Self::TokenUses(r) => RecordKey::TokenUses(r.shard),
         }
     }
 }
@@ -337,6 +362,7 @@ impl RecordKey {
             Self::Ca(_) => "ca",
             Self::Answer(..) => "answer",
             Self::Ingest(..) => "ingest",
+            Self::TokenUses(_) => "token-uses",
         }
     }
 
@@ -353,6 +379,7 @@ impl RecordKey {
             Self::Ca(slot) => vec![slot.as_str().as_bytes()],
             Self::Answer(actor, key) => vec![actor.as_bytes(), key.as_bytes()],
             Self::Ingest(edge, boot) => vec![edge.as_str().as_bytes(), boot.as_bytes()],
+            Self::TokenUses(shard) => vec![std::slice::from_ref(shard)],
         }
     }
 
@@ -365,9 +392,13 @@ impl RecordKey {
             Self::Database(name) => vec![item(ItemKind::Database, name.as_str())],
             Self::Credential(name) => vec![item(ItemKind::Credential, name.as_str())],
             Self::Role(name) => vec![item(ItemKind::Role, name.as_str())],
-            Self::Edge(_) | Self::Operator(_) | Self::Join(_) | Self::Ca(_) | Self::Answer(..) | Self::Ingest(..) => {
-                vec![]
-            }
+            Self::Edge(_)
+            | Self::Operator(_)
+            | Self::Join(_)
+            | Self::Ca(_)
+            | Self::Answer(..)
+            | Self::Ingest(..)
+            | Self::TokenUses(_) => vec![],
         }
     }
 }
@@ -387,6 +418,7 @@ impl fmt::Display for RecordKey {
             Self::Ca(slot) => write!(f, "/{}", slot.as_str()),
             Self::Answer(actor, _) => write!(f, "/{actor}"),
             Self::Ingest(edge, _) => write!(f, "/{edge}"),
+            Self::TokenUses(shard) => write!(f, "/{}", char::from(*shard)),
         }
     }
 }

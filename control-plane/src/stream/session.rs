@@ -29,7 +29,7 @@ use super::{
     Published, Publisher, Registry,
     registry::{Connected, Membership},
 };
-use crate::{authz::EDGE_REPLACED, store::Pause};
+use crate::{authz::EDGE_REPLACED, store::Pause, uses::Uses};
 
 /// Bookmark and sign of life; an edge's staleness bounds are multiples of it.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -52,6 +52,8 @@ pub(crate) struct SyncContext {
     pub(crate) snapshots: Semaphore,
     pub(crate) shutdown: CancellationToken,
     pub(crate) clock: Arc<dyn WallClock>,
+    /// When tokens were last used, as edges report it.
+    pub(crate) uses: Arc<Uses>,
 }
 
 /// One stream.
@@ -327,7 +329,8 @@ impl Following<'_> {
                 self.member.refuse(nack);
                 Ok(())
             }
-            Some(FromEdge::Usage(usage)) => {
+            Some(FromEdge::Usage(mut usage)) => {
+                self.session.context.uses.report(&self.member.id, std::mem::take(&mut usage.token_uses));
                 self.member.use_report(usage);
                 Ok(())
             }

@@ -16,3 +16,6 @@ mod program;
 mod quarantine;
 mod renewal;
 mod stream;
+mod tokens_life;
+mod tokens_notices;
+mod tokens_uses;

@@ -121,6 +121,11 @@ impl Plane {
         self.run().await;
     }
 
+    /// Seconds since the epoch on its clock.
+    pub(crate) fn clock_now(&self) -> i64 {
+        self.clock.now().as_micros() / 1_000_000
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("https://{}", self.address)
     }

@@ -241,7 +241,7 @@ async fn what_an_edge_says_of_itself_is_listed() {
     let nack =
         v1::Nack { revision: 1, kind: v1::ItemKind::Role.into(), id: "reader".to_owned(), reason: "no".to_owned() };
     follower.send(FromEdge::Nack(nack.clone())).await;
-    follower.send(FromEdge::Usage(usage)).await;
+    follower.send(FromEdge::Usage(usage.clone())).await;
     let mut edges = EdgesClient::new(plane.admin_channel());
     let listed = tokio::time::timeout(DEADLINE, async {
         loop {

@@ -215,7 +215,7 @@ impl App {
 }
 
 fn hooks(pipeline: &Arc<Pipeline>, web_certificate: Option<PublicCertificate>) -> Hooks {
-    let (probing, counting) = (Arc::clone(pipeline), Arc::clone(pipeline));
+    let (probing, counting, telling) = (Arc::clone(pipeline), Arc::clone(pipeline), Arc::clone(pipeline));
     Hooks {
         probe: Arc::new(move |database| {
             let pipeline = Arc::clone(&probing);
@@ -223,5 +223,6 @@ fn hooks(pipeline: &Arc<Pipeline>, web_certificate: Option<PublicCertificate>) -
         }),
         usage: Arc::new(move || counting.usage()),
         web_certificate: Arc::new(move || web_certificate.as_ref().map(PublicCertificate::not_after)),
+        token_uses: Arc::new(move |most| telling.token_uses(most)),
     }
 }

@@ -18,12 +18,14 @@ use tokio::sync::watch;
 
 pub use self::state::StateError;
 use self::{session::Session, state::State};
-use crate::{audit::AuditQueue, clock::FleetClock, retry::Backoff, snapshot::SnapshotHolder};
+use crate::{audit::AuditQueue, clock::FleetClock, pipeline::TokenUse, retry::Backoff, snapshot::SnapshotHolder};
 
 /// Tries a database with the credential that the edge holds.
 pub type Probe = Arc<dyn Fn(DatabaseName) -> BoxFuture<'static, v1::ProbeResult> + Send + Sync>;
 /// Calls since the start, and calls that run.
 pub type Usage = Arc<dyn Fn() -> (u64, u32) + Send + Sync>;
+/// Tokens that were used since the last report, at most so many.
+pub type TokenUses = Arc<dyn Fn(usize) -> Vec<TokenUse> + Send + Sync>;
 
 /// When the certificate that MCP clients see ends; `None` without one.
 pub type WebCertificate = Arc<dyn Fn() -> Option<Timestamp> + Send + Sync>;
@@ -37,6 +39,8 @@ pub struct Hooks {
     pub usage: Usage,
     /// For `edge list` and its warnings.
     pub web_certificate: WebCertificate,
+    /// For `token list`.
+    pub token_uses: TokenUses,
 }
 
 impl fmt::Debug for Hooks {

@@ -23,12 +23,16 @@ use super::{
     SyncClient, SyncError,
     state::{Applied, Arriving, State, StateError},
 };
+use crate::pipeline::TokenUse;
 
 /// A heartbeat is due each second; after this long without any message the
 /// stream is taken to be dead.
 pub(super) const SILENCE: Duration = Duration::from_secs(5);
 /// How often use is reported.
 const USAGE_EVERY: Duration = Duration::from_secs(1);
+/// Tokens in one report. The control plane takes messages of 64 KiB, and this
+/// many are 40 KiB with the longest addresses.
+const MAX_TOKEN_USES: usize = 500;
 /// Outgoing messages that may wait.
 const OUTGOING: usize = 64;
 /// Refused items that are reported by name; the log counts the others.
@@ -260,15 +264,18 @@ impl<'a> Session<'a> {
 
     fn report_usage(&self, out: &mpsc::Sender<EdgeMessage>) {
         let (calls_total, calls_running) = (self.client.hooks.usage)();
+        // A full channel loses one report of many; uses of tokens wait for the
+        // next one.
+        let Ok(place) = out.try_reserve() else { return };
         let usage = v1::Usage {
             calls_total,
             calls_running,
             audit_queue_length: self.client.audit.waiting(),
+            token_uses: (self.client.hooks.token_uses)(MAX_TOKEN_USES).into_iter().map(token_use).collect(),
             web_certificate_expires_at: (self.client.hooks.web_certificate)().map(timestamp),
             clock_lead_ms: self.client.wall.lead_millis(),
         };
-        // A full channel loses one report of many.
-        let _ = out.try_send(EdgeMessage { message: Some(edge_message::Message::Usage(usage)) });
+        place.send(EdgeMessage { message: Some(edge_message::Message::Usage(usage)) });
     }
 
     fn probe(&mut self, request: v1::ProbeRequest, out: &mpsc::Sender<EdgeMessage>) {
@@ -288,6 +295,15 @@ impl<'a> Session<'a> {
             // When the stream is gone, so is whoever asked.
             let _ = send(&out, edge_message::Message::ProbeResult(result)).await;
         });
+    }
+}
+
+fn token_use(used: TokenUse) -> v1::TokenUse {
+    v1::TokenUse {
+        token_id: used.token.to_string(),
+        last_used_at: Some(timestamp(used.at)),
+        client_address: used.address.to_string(),
+        calls: used.calls,
     }
 }
 

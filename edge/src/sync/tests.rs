@@ -42,6 +42,7 @@ fn edge(plane: &ControlPlane) -> Edge {
             }),
             usage: Arc::new(|| (7, 2)),
             web_certificate: Arc::new(|| Some(Timestamp::from_micros(5_000_000))),
+            token_uses: Arc::new(|_| vec![]),
         },
         introduction: Introduction { boot_id: "boot".into(), mcp_url: "https://edge/mcp".into() },
         wall: FleetClock::new(wall, Arc::new(TokioClock::start())),

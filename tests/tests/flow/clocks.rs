@@ -34,7 +34,7 @@ async fn a_token_ends_on_an_edge_whose_clock_is_slow() {
     wait_for("the edge's report", || async {
         let mut edges = EdgesClient::new(sandbox.admin.channel());
         let listed = edges.list(v1::ListEdgesRequest {}).await.unwrap().into_inner();
-        let lead = listed.edges[0].usage.and_then(|usage| usage.clock_lead_ms);
+        let lead = listed.edges[0].usage.as_ref().and_then(|usage| usage.clock_lead_ms);
         lead.is_some_and(|lead| (-16 * 60_000..-14 * 60_000).contains(&lead))
     })
     .await

@@ -18,3 +18,4 @@ mod revocation;
 mod role;
 mod schema;
 mod stale;
+mod tokens;

@@ -48,6 +48,8 @@ fn token() -> TokenRecord {
         revoked: None,
         predecessor: None,
         successor: None,
+        labels: Default::default(),
+        noticed: None,
     }
 }
 

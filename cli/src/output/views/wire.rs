@@ -35,7 +35,12 @@ impl When {
 
     /// `in 89d`, or a dash.
     pub(super) fn relative(self) -> Cell {
-        self.0.map_or_else(|| Cell::text("-"), |at| Cell::text(relative(at, SystemClock.now())))
+        self.relative_or("-")
+    }
+
+    /// `in 89d`, or `absent`.
+    pub(super) fn relative_or(self, absent: &str) -> Cell {
+        self.0.map_or_else(|| Cell::text(absent), |at| Cell::text(relative(at, SystemClock.now())))
     }
 
     /// Date and distance, or `absent`.

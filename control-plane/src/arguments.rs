@@ -28,6 +28,15 @@ handed in, the service does not start; the old one is needed for backups made be
 
 Example:
   nla-control-plane rotate-kek --new-key /root/nla-new.kek --config /var/lib/nla.toml";
+const RESTORE: &str = "\
+All or nothing: the store is made and checked beside its place, then put there in one
+step. Run it as the user that runs the service. Edges follow the restored store without a
+restart, and report what they saw revoked since the backup.
+
+Examples:
+  nla-control-plane restore nla.nlabackup --config /var/lib/nla.toml
+  nla-control-plane restore nla.nlabackup --config /var/lib/nla.toml --replace
+  nla-control-plane restore nla.nlabackup --data-dir /var/lib/nla --key-file /etc/nla.kek";
 
 /// Keeps tokens, credentials, roles and the audit log of NLA, and streams to
 /// the edges what they need. Without a command it serves.
@@ -57,6 +66,20 @@ pub(crate) enum Command {
     /// that is handed in from elsewhere, such as a systemd credential.
     #[command(after_help = ROTATE_KEK)]
     RotateKek(RotateKekArgs),
+    /// Check the whole store, while the service is stopped: every record, its
+    /// sums and the audit log. `nlactl system verify` does it while it runs.
+    #[command(after_help = "Example:\n  nla-control-plane verify --config /var/lib/nla.toml")]
+    Verify(RunArgs),
+    /// Check that a backup can be restored, without restoring it.
+    #[command(after_help = "\
+Everything in it is opened and compared, as a restore does. Nothing is written.
+
+Example:
+  nla-control-plane verify-backup nla.nlabackup --key-file /etc/nla/control-plane.kek")]
+    VerifyBackup(VerifyBackupArgs),
+    /// Make a store of a backup, while the service is stopped.
+    #[command(after_help = RESTORE)]
+    Restore(RestoreArgs),
     /// Check a configuration and stop.
     CheckConfig(RunArgs),
 }
@@ -70,7 +93,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR", env = "NLA_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// File with the key-encryption key [default: <data-dir>.kek].
-    #[arg(long, value_name = "FILE", env = "NLA_KEY_FILE")]
+    #[arg(long, value_name = "FILE", env = "NLA_KEY_FILE", alias = "kek-file")]
     key_file: Option<PathBuf>,
     /// Address for operators and edges [default: 127.0.0.1:7443].
     #[arg(long, value_name = "ADDRESS:PORT", env = "NLA_LISTEN")]
@@ -119,6 +142,26 @@ pub(crate) struct RotateKekArgs {
     /// File of the new key; made when it does not exist.
     #[arg(long, value_name = "FILE")]
     pub(crate) new_key: PathBuf,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyBackupArgs {
+    /// The backup.
+    pub(crate) file: PathBuf,
+    /// File with the key-encryption key of the store that was backed up.
+    #[arg(long, value_name = "FILE", env = "NLA_KEY_FILE", alias = "kek-file")]
+    pub(crate) key_file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup.
+    pub(crate) file: PathBuf,
+    /// Move a store that is in the data folder aside; it is never deleted.
+    #[arg(long)]
+    pub(crate) replace: bool,
     #[command(flatten)]
     pub(crate) run: RunArgs,
 }

@@ -1,12 +1,13 @@
 //! The program `nla-control-plane`: reads its arguments, then serves,
-//! initialises, lets an admin in again or checks.
+//! initialises, lets an admin in again, checks or restores.
 
 mod arguments;
+mod maintenance;
 
 use std::{io::Write as _, process::ExitCode};
 
 use anyhow::{Context as _, Error, Result};
-use arguments::{Cli, Command, InitArgs, OperatorCertificateArgs, RotateKekArgs, RunArgs};
+use arguments::{Cli, Command, InitArgs, OperatorCertificateArgs, RestoreArgs, RotateKekArgs, RunArgs};
 use clap::Parser as _;
 use nla_control_plane::{
     app,
@@ -42,6 +43,9 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Some(Command::Init(args)) => initialise(args).await,
         Some(Command::OperatorCertificate(args)) => recover(args).await,
         Some(Command::RotateKek(args)) => offline_kek(args).await,
+        Some(Command::Verify(args)) => maintenance::verify(load(args)?).await,
+        Some(Command::VerifyBackup(args)) => maintenance::verify_backup(&args),
+        Some(Command::Restore(RestoreArgs { file, replace, run })) => maintenance::restore(&file, &load(run)?, replace),
         Some(Command::CheckConfig(args)) => {
             load(args)?;
             writeln!(std::io::stdout(), "the configuration is valid")?;

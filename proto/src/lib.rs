@@ -3,6 +3,7 @@
 //! channels and listeners over which all of it travels, and how the programs at
 //! both ends of it start.
 
+pub mod backup;
 pub mod convert;
 pub mod failure;
 pub mod files;

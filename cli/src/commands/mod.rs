@@ -103,7 +103,7 @@ pub(crate) async fn run(command: &Command, globals: &Globals, output: &Output) -
         Command::Ca(command) => command.run(globals, output).await,
         Command::Key(command) => command.run(globals, output).await,
         Command::Audit(command) => command.run(&session()?, output).await,
-        Command::System(command) => command.run(&session()?, output).await,
+        Command::System(command) => command.run(globals, output).await,
         Command::Config(command) => command.run(globals, output),
         Command::Completion { shell } => {
             let mut script = Vec::new();

@@ -2,6 +2,7 @@
 //! serves until it is told to stop ([`App::run`]). Called by the program and,
 //! in process, by whoever wants a whole control plane.
 
+mod backups;
 mod certificate;
 mod settings;
 
@@ -30,7 +31,7 @@ use crate::{
     key_rotation::KeyRotation,
     pki::{Authority, PkiError, slots},
     rotation,
-    services::{self, Context},
+    services::{self, BackupLog, Context},
     sources::Refresher,
     store::{State, Store, StoreError, StoreOptions},
     stream::{Publisher, Registry, SyncContext},
@@ -203,6 +204,7 @@ async fn assemble(config: &Config, clock: &Arc<dyn WallClock>, store: Store) -> 
         rotations: rotation::Engine::new(store.clone(), registry, Arc::clone(clock)),
         allowed_sources: config.credentials.clone(),
         refusals,
+        backups: BackupLog::default(),
         token_policy: config.tokens,
         started_at: clock.now(),
         sessions: TaskTracker::new(),
@@ -274,6 +276,9 @@ impl App {
             allowed: context.allowed_sources.clone(),
         };
         tasks.spawn(async move { never(Box::pin(refresher.run()).await) });
+        if let Some(schedule) = backups::Schedule::of(&config, &context) {
+            tasks.spawn(async move { never(schedule.run().await) });
+        }
         tasks.spawn(record_refusals(context.store.clone(), refused));
         let expiry = Expiry::new(context.store.clone(), Arc::clone(&context.clock));
         tasks.spawn(async move { never(expiry.run().await) });

@@ -188,7 +188,8 @@ fn who(state: &State, certificate: &PeerCertificate) -> Result<Who, Failure> {
             if edge.value.revoked.is_some() {
                 return Ok(Who::RevokedEdge(id.clone()));
             }
-            if edge.value.held(&certificate.serial).is_none() {
+            let (serial, not_after) = (&certificate.serial, certificate.not_after);
+            if edge.value.held(serial).is_none() && !state.renewed_after_backup(&edge.value, serial, not_after) {
                 return Err(refuse(EDGE_REPLACED));
             }
             Ok(Who::Edge(id.clone()))

@@ -89,6 +89,8 @@ pub const RULES: &[(&str, Rule)] = &[
     ("/nla.v1.Keys/RotateData", ADMINISTER),
     ("/nla.v1.Keys/RotatePepper", ADMINISTER),
     ("/nla.v1.System/Status", READ),
+    ("/nla.v1.Backups/Create", ADMINISTER),
+    ("/nla.v1.Backups/Verify", AUDIT),
     ("/grpc.health.v1.Health/Check", Rule::AnyPeer),
     ("/grpc.health.v1.Health/Watch", Rule::AnyPeer),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", READ),

@@ -36,6 +36,22 @@ const DEFAULT_CONNECTED_EDGES: u32 = 2_000;
 /// state would otherwise make the control plane hold one each.
 const DEFAULT_CONCURRENT_SNAPSHOTS: u32 = 8;
 
+/// A day: what a restore loses at most, and how old a restored password can be.
+const DEFAULT_BACKUP_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// A week of daily ones.
+const DEFAULT_BACKUPS_KEPT: u32 = 7;
+
+/// Where backups go, and how often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupSchedule {
+    /// A folder that only the service's user may enter.
+    pub dir: PathBuf,
+    /// Time from one to the next.
+    pub every: Duration,
+    /// How many stay; older ones go after a newer one was made and checked.
+    pub keep: u32,
+}
+
 /// What the control plane needs to start.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -59,6 +75,8 @@ pub struct Config {
     pub tokens: TokenPolicy,
     /// Bounds on load.
     pub limits: Limits,
+    /// Backups that are made by themselves; none when `None`.
+    pub backup: Option<BackupSchedule>,
     /// Time that running calls get when the program stops.
     pub shutdown_deadline: Duration,
     /// What is logged and how.
@@ -116,6 +134,7 @@ impl Config {
             credentials: AllowedSources::default(),
             tokens: TokenPolicy::default(),
             limits: Limits::default(),
+            backup: None,
             shutdown_deadline: DEFAULT_SHUTDOWN,
             log: LogConfig::default(),
         }

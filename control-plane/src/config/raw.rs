@@ -12,7 +12,8 @@ use nla_proto::startup::{self, RawLog};
 use serde::Deserialize;
 
 use super::{
-    AllowedSources, Config, ConfigError, Limits, StalenessBounds, default_key_file, staleness_range, tokens::RawTokens,
+    AllowedSources, BackupSchedule, Config, ConfigError, DEFAULT_BACKUP_EVERY, DEFAULT_BACKUPS_KEPT, Limits,
+    StalenessBounds, default_key_file, staleness_range, tokens::RawTokens,
 };
 
 /// Values from flags and the environment.
@@ -50,6 +51,7 @@ pub(super) struct RawConfig {
     credentials: RawCredentials,
     tokens: RawTokens,
     limits: RawLimits,
+    backup: RawBackup,
     log: RawLog,
 }
 
@@ -76,11 +78,42 @@ struct RawLimits {
     concurrent_snapshots: Option<u64>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawBackup {
+    dir: Option<PathBuf>,
+    every_hours: Option<u64>,
+    keep: Option<u64>,
+}
+
+impl RawBackup {
+    fn check(self) -> Result<Option<BackupSchedule>, ConfigError> {
+        let Some(dir) = self.dir.filter(|dir| !dir.as_os_str().is_empty()) else {
+            if self.every_hours.is_some() || self.keep.is_some() {
+                let expected = "set it to a folder that only the service's user may enter";
+                return Err(ConfigError::Missing { key: "backup.dir", expected });
+            }
+            return Ok(None);
+        };
+        let every = match self.every_hours {
+            None => DEFAULT_BACKUP_EVERY,
+            Some(hours @ 1..=720) => Duration::from_secs(hours * 3600),
+            Some(hours) => return Err(ConfigError::value("backup.every_hours", hours, "1 to 720")),
+        };
+        let keep = match self.keep {
+            None => DEFAULT_BACKUPS_KEPT,
+            Some(keep @ 1..=1_000) => u32::try_from(keep).unwrap_or(DEFAULT_BACKUPS_KEPT),
+            Some(keep) => return Err(ConfigError::value("backup.keep", keep, "1 to 1000")),
+        };
+        Ok(Some(BackupSchedule { dir, every, keep }))
+    }
+}
+
 impl RawConfig {
     pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
         let mut raw: Self = startup::read_config(path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        for file in [&mut raw.data_dir, &mut raw.key_file].into_iter().flatten() {
+        for file in [&mut raw.data_dir, &mut raw.key_file, &mut raw.backup.dir].into_iter().flatten() {
             // An empty path is refused later, and must not become the folder.
             if !file.as_os_str().is_empty() {
                 *file = folder.join(&*file);
@@ -146,6 +179,7 @@ impl RawConfig {
                 Some(seconds @ 0..=300) => Duration::from_secs(seconds),
                 Some(seconds) => return Err(ConfigError::value("shutdown_seconds", seconds, "0 to 300")),
             },
+            backup: self.backup.check()?,
             log: self.log.check()?,
             data_dir: defaults.data_dir,
         })

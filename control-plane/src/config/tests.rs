@@ -56,6 +56,9 @@ fn a_refusal_names_key_value_and_range() {
         ("a.toml", "data_dir = 'd'\n[credentials]\nexec = ['vault']", "credentials.exec"),
         ("a.toml", "data_dir = 'd'\n[credentials]\nfiles_under = ['/']", "credentials.files_under"),
         ("a.toml", "data_dir = 'd'\n[credentials]\nenv = ['NLA_KEY']", "credentials.env"),
+        ("a.toml", "data_dir = 'd'\n[backup]\nkeep = 3", "backup.dir is missing"),
+        ("a.toml", "data_dir = 'd'\n[backup]\ndir = 'b'\nkeep = 0", "1 to 1000"),
+        ("a.toml", "data_dir = 'd'\n[backup]\ndir = 'b'\nevery_hours = 721", "1 to 720"),
     ];
     for (name, text, expected) in cases {
         let error = load(name, text).unwrap_err().to_string();
@@ -73,6 +76,11 @@ fn flags_win_over_the_file_and_paths_start_at_it() {
     assert_eq!(config.listen.port(), 2);
     assert_eq!(config.data_dir, folder.path().join("data"));
     assert_eq!(config.key_file, Path::new("/k"));
+    assert_eq!(config.backup, None);
+    fs::write(&path, "data_dir = 'data'\n[backup]\ndir = 'backups'\n").unwrap();
+    let schedule = Config::load(Some(&path), Overrides::default()).unwrap().backup.unwrap();
+    assert_eq!(schedule.dir, folder.path().join("backups"));
+    assert_eq!((schedule.every, schedule.keep), (Duration::from_secs(24 * 3600), 7));
 }
 
 #[test]

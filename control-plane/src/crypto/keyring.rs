@@ -159,6 +159,11 @@ impl Keyring {
         Self::from_clear(store_id, &clear.0).ok_or(KeyringError::Damaged)
     }
 
+    /// The store's id.
+    pub fn store_id(&self) -> &[u8; 16] {
+        &self.store_id
+    }
+
     fn from_clear(store_id: [u8; 16], clear: &ClearKeys) -> Option<Self> {
         let mut data = DataKeys::new();
         for entry in &clear.data {

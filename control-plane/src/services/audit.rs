@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use nla_domain::{error::ErrorKind, id::OperatorName};
+use nla_domain::error::ErrorKind;
 use nla_proto::{failure::Failure, v1};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::Context;
+use super::{Context, standing::Standing};
 use crate::{authz::Caller, store::AuditQuery};
 
 /// Events read at one time while tailing.
@@ -35,14 +35,12 @@ impl v1::audit_server::Audit for Audit {
 
     async fn tail(&self, request: Request<v1::TailAuditRequest>) -> Result<Response<Self::TailStream>, Status> {
         let caller = Caller::of(&request)?;
-        let (reader, _) = caller.operator()?;
         let request = request.into_inner();
         let head = self.0.store.audit_head();
         let (out, stream) = mpsc::channel(QUEUE);
         let tail = Tail {
             context: Arc::clone(&self.0),
-            reader: reader.clone(),
-            serial: caller.serial().to_owned(),
+            standing: Standing::of(&self.0, &caller)?,
             filter: AuditQuery::try_from(request.filter.unwrap_or_default())?,
             after: if request.after_sequence == 0 { *head.borrow() } else { request.after_sequence },
             out,
@@ -55,8 +53,7 @@ impl v1::audit_server::Audit for Audit {
 /// One reader who follows the log.
 struct Tail {
     context: Arc<Context>,
-    reader: OperatorName,
-    serial: Vec<u8>,
+    standing: Standing,
     filter: AuditQuery,
     after: u64,
     out: mpsc::Sender<Result<v1::AuditEvent, Status>>,
@@ -74,7 +71,7 @@ impl Tail {
         let mut head = self.context.store.audit_head();
         loop {
             loop {
-                self.still_allowed()?;
+                self.standing.check()?;
                 let events = self.context.store.audit_after(self.after, BATCH).await?;
                 let Some(last) = events.last() else { break };
                 let next = last.sequence;
@@ -94,25 +91,6 @@ impl Tail {
                     return Err(Failure::new(ErrorKind::Unavailable, "the control plane is shutting down: connect again"));
                 }
             }
-        }
-    }
-
-    /// A stream may be older than its reader's dismissal, or than the end of
-    /// the certificate that it was opened with.
-    fn still_allowed(&self) -> Result<(), Failure> {
-        let state = self.context.store.state();
-        match state.operators.get(&self.reader) {
-            Some(operator) if operator.value.revoked.is_none() => {
-                let refuse = |message| Err(Failure::new(ErrorKind::PermissionDenied, message));
-                match operator.value.held(&self.serial) {
-                    None => refuse("this operator's certificate was replaced by another one"),
-                    Some(held) if held.not_after <= self.context.clock.now() => {
-                        refuse("this operator's certificate has expired")
-                    }
-                    Some(_) => Ok(()),
-                }
-            }
-            _ => Err(Failure::new(ErrorKind::PermissionDenied, "this operator was revoked")),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod audit;
 mod authorities;
+mod backups;
 mod change;
 mod credentials;
 mod databases;
@@ -16,6 +17,7 @@ mod operators;
 mod renewal;
 mod roles;
 mod rotations;
+mod standing;
 mod sync;
 mod system;
 mod tokens;
@@ -29,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
+pub(crate) use self::backups::BackupLog;
 use crate::{
     authz::Refusals, config::TokenPolicy, key_rotation::KeyRotation, rotation::Engine, sources::AllowedSources,
     store::Store, stream::SyncContext,
@@ -53,6 +56,7 @@ pub(crate) struct Context {
     /// Where credentials may come from.
     pub(crate) allowed_sources: AllowedSources,
     pub(crate) refusals: Refusals,
+    pub(crate) backups: BackupLog,
     pub(crate) token_policy: TokenPolicy,
     pub(crate) started_at: Timestamp,
     /// Sessions, which outlive the calls that began them.
@@ -85,6 +89,7 @@ pub(crate) async fn main_routes(
         v1::keys_server::KeysServer<_>, keys::Keys, MAX_ADMIN_BYTES;
         v1::system_server::SystemServer<_>, system::System, MAX_ADMIN_BYTES;
         v1::audit_server::AuditServer<_>, audit::Audit, MAX_ADMIN_BYTES;
+        v1::backups_server::BackupsServer<_>, backups::Backups, MAX_ADMIN_BYTES;
         v1::audit_ingest_server::AuditIngestServer<_>, ingest::Ingest, MAX_INGEST_BYTES;
         v1::edge_sync_server::EdgeSyncServer<_>, sync::Sync, MAX_SYNC_BYTES;
         v1::enrolment_server::EnrolmentServer<_>, enrolment::Enrolment::new, MAX_SYNC_BYTES;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nla_proto::{convert, failure::Failure, v1};
 use tonic::{Request, Response, Status};
 
-use super::{Context, authorities::wire_phase, view};
+use super::{Context, authorities::wire_phase, backups, view};
 use crate::{
     authz::Caller,
     pki::slots::{self, Phase},
@@ -45,7 +45,8 @@ impl v1::system_server::System for System {
             caller_level: convert::level(level).into(),
             ca_phase: wire_phase(Phase::of(&state)).into(),
             keys_rotating: self.0.keys.is_rotating().await?,
+            ..Default::default()
         };
-        Ok(Response::new(status))
+        Ok(Response::new(backups::status(&self.0, status)))
     }
 }

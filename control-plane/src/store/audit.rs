@@ -202,29 +202,53 @@ pub(super) fn check_tail(backend: &dyn Backend, keyring: &Keyring, head: &Head, 
 /// Checks the events from a position to the one that the head names; answers
 /// how many there were.
 pub(super) fn walk(backend: &dyn Backend, keyring: &Keyring, head: &Head, from: u64) -> Result<u64, LoadError> {
-    let mut expected = from;
-    let mut previous = (from == 1).then_some([0; 32]);
     if from > head.audit_count {
         return Ok(0);
     }
+    let mut walk = Walk::from(from);
     let (start, end) = (from.to_be_bytes(), head.audit_count.to_be_bytes());
     for pair in backend.range(Tree::Audit, Bound::Included(&start), Bound::Included(&end)) {
-        let link = open(keyring, &pair?)?;
-        if link.sequence != expected {
-            return Err(missing(expected).into());
+        walk.step(keyring, &pair?)?;
+    }
+    Ok(walk.end(head)?)
+}
+
+/// A walk along the log, event by event.
+pub(super) struct Walk {
+    from: u64,
+    expected: u64,
+    /// Unknown when the walk begins in the middle.
+    previous: Option<[u8; 32]>,
+}
+
+impl Walk {
+    pub(super) fn from(from: u64) -> Self {
+        Self { from, expected: from, previous: (from == 1).then_some([0; 32]) }
+    }
+
+    /// Takes the next event.
+    pub(super) fn step(&mut self, keyring: &Keyring, pair: &Pair) -> Result<(), StoreError> {
+        let link = open(keyring, pair)?;
+        if link.sequence != self.expected {
+            return Err(missing(self.expected));
         }
-        if previous.is_some_and(|previous| chain(&previous, link.sequence, &link.event) != link.chain) {
+        if self.previous.is_some_and(|previous| chain(&previous, link.sequence, &link.event) != link.chain) {
             let what = format!("audit event {} does not follow the one before it", link.sequence);
-            return Err(StoreError::damaged(what).into());
+            return Err(StoreError::damaged(what));
         }
-        previous = Some(link.chain);
-        expected += 1;
+        self.previous = Some(link.chain);
+        self.expected += 1;
+        Ok(())
     }
-    if expected <= head.audit_count {
-        return Err(missing(expected).into());
+
+    /// Whether it ended at the event that the head names; how many there were.
+    pub(super) fn end(self, head: &Head) -> Result<u64, StoreError> {
+        if self.expected <= head.audit_count {
+            return Err(missing(self.expected));
+        }
+        if self.previous != Some(head.audit_chain) {
+            return Err(StoreError::damaged("the last audit event is not the one that the head names"));
+        }
+        Ok(self.expected - self.from)
     }
-    if previous != Some(head.audit_chain) {
-        return Err(StoreError::damaged("the last audit event is not the one that the head names").into());
-    }
-    Ok(expected - from)
 }

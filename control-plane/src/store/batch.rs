@@ -134,11 +134,23 @@ impl<'a> Batch<'a> {
     ) -> Result<u64, Failure> {
         let place = (edge.clone(), boot.to_owned());
         let stored = self.state.ingests.get(&place).map_or(0, |entry| entry.value.stored_through);
-        if first > stored.saturating_add(1) {
+        let gap = first > stored.saturating_add(1);
+        if gap && !self.lost_by_restore(&place) {
             return Ok(stored);
         }
-        let known = usize::try_from(stored + 1 - first).unwrap_or(usize::MAX);
         let mark = self.mark();
+        let stored = if gap {
+            let lost =
+                format!("events {} to {} of its start {boot} were stored after the backup", stored + 1, first - 1);
+            if let Err(failure) = self.append_admin(lost_event(edge, lost)) {
+                self.roll_back(mark);
+                return Err(failure);
+            }
+            first - 1
+        } else {
+            stored
+        };
+        let known = usize::try_from(stored + 1 - first).unwrap_or(usize::MAX);
         let mut through = stored;
         for event in events.into_iter().skip(known) {
             through += 1;
@@ -159,6 +171,14 @@ impl<'a> Batch<'a> {
             return Err(failure);
         }
         Ok(through)
+    }
+
+    /// True when an edge cannot have what is missing: it has given it to the
+    /// store that this one was restored in place of. Without this, the edge
+    /// would offer what it has for ever, and refuse calls once its queue is full.
+    fn lost_by_restore(&self, place: &(EdgeId, String)) -> bool {
+        let stored_at = self.state.ingests.get(place).map(|entry| entry.value.at);
+        self.state.restored_at.is_some_and(|restored| stored_at.is_none_or(|at| at <= restored))
     }
 
     fn put_ingest(&mut self, record: IngestRecord) -> Result<(), Failure> {
@@ -375,6 +395,17 @@ struct Mark {
     changes: usize,
     elements: usize,
     head: Head,
+}
+
+fn lost_event(edge: &EdgeId, reason: String) -> v1::AdminEvent {
+    v1::AdminEvent {
+        actor: "control-plane".into(),
+        action: "audit-gap".into(),
+        object: format!("edge/{edge}"),
+        outcome: v1::Outcome::Failed.into(),
+        reason,
+        ..Default::default()
+    }
 }
 
 fn no_randomness(error: NoRandomness) -> Failure {

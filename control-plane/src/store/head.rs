@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest;
-use nla_domain::id::{Epoch, Revision};
+use nla_domain::{
+    clock::Timestamp,
+    id::{Epoch, Revision},
+};
 use prost::Message;
 
 /// Its key in the tree `meta`.
@@ -43,6 +46,8 @@ pub(super) struct Head {
     /// Hash over the last audit event and all before it.
     pub(super) audit_chain: [u8; 32],
     pub(super) kinds: BTreeMap<String, KindSum>,
+    /// When it was last restored from a backup.
+    pub(super) restored_at: Option<Timestamp>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -64,6 +69,9 @@ struct HeadBody {
     /// 0 means the first.
     #[prost(uint32, tag = "8")]
     seals_generation: u32,
+    /// Microseconds since 1970.
+    #[prost(int64, optional, tag = "9")]
+    restored_at: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -87,6 +95,7 @@ impl Head {
             audit_count: 0,
             audit_chain: [0; 32],
             kinds: BTreeMap::new(),
+            restored_at: None,
         }
     }
 
@@ -105,6 +114,7 @@ impl Head {
             audit_chain: self.audit_chain.to_vec(),
             kinds: kinds.collect(),
             seals_generation: self.seals_generation,
+            restored_at: self.restored_at.map(Timestamp::as_micros),
         }
         .encode_to_vec()
     }
@@ -136,6 +146,7 @@ impl Head {
             audit_count: body.audit_count,
             audit_chain: body.audit_chain.try_into().ok()?,
             kinds: kinds.collect::<Option<_>>()?,
+            restored_at: body.restored_at.map(Timestamp::from_micros),
         })
     }
 }

@@ -29,14 +29,26 @@ pub(super) fn exists(dir: &Path) -> bool {
 pub(super) fn write(dir: &Path, keys: &WrappedKeys) -> Result<(), FileError> {
     let body = keys.encode_to_vec();
     let line = format!("{FORMAT}\n");
-    let bytes = [MAGIC, line.as_bytes(), &Digest::of(&body).0, &body].concat();
-    files::write_private(&dir.join(NAME), &bytes)
+    write_bytes(dir, &[MAGIC, line.as_bytes(), &Digest::of(&body).0, &body].concat())
+}
+
+/// Writes what [`read_bytes`] has read.
+pub(super) fn write_bytes(dir: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    files::write_private(&dir.join(NAME), bytes)
+}
+
+pub(super) fn read_bytes(dir: &Path) -> Result<Vec<u8>, StoreError> {
+    Ok(files::read_private(&dir.join(NAME))?.to_vec())
 }
 
 pub(super) fn read(dir: &Path) -> Result<WrappedKeys, StoreError> {
-    let path = dir.join(NAME);
-    let bytes = files::read_private(&path)?;
-    let Some((found, rest)) = format(&bytes) else { return Err(StoreError::Header { path }) };
+    parse(&read_bytes(dir)?, &dir.join(NAME))
+}
+
+/// Reads a header's bytes; `path` names it in errors.
+pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<WrappedKeys, StoreError> {
+    let path = path.to_owned();
+    let Some((found, rest)) = format(bytes) else { return Err(StoreError::Header { path }) };
     if found != FORMAT {
         return Err(StoreError::Format { found, supported: FORMAT });
     }

@@ -105,6 +105,7 @@ pub(super) fn load(backend: &dyn Backend, keyring: &Keyring) -> Result<Loaded, L
         return Err(StoreError::damaged("the settings are missing").into());
     }
     state.revision = head.revision;
+    state.restored_at = head.restored_at;
     audit::check_tail(backend, keyring, &head, AUDIT_TAIL)?;
     Ok(Loaded { state, head, elements, changes })
 }
@@ -118,11 +119,15 @@ fn head(backend: &dyn Backend, keyring: &Keyring) -> Result<Head, LoadError> {
     let Some(sealed) = backend.get(Tree::Meta, HEAD_KEY)? else {
         return Err(StoreError::damaged("its head is missing: the database is empty or was cut off").into());
     };
+    Ok(open_head(keyring, &sealed)?)
+}
+
+pub(super) fn open_head(keyring: &Keyring, sealed: &[u8]) -> Result<Head, StoreError> {
     let opened = keyring
-        .open(Tree::Meta, HEAD_KEY, &sealed)
+        .open(Tree::Meta, HEAD_KEY, sealed)
         .map_err(|error| StoreError::damaged(format!("its head does not open: {error}")))?;
     let head = Head::decode(&opened.plain).filter(|head| head.commits == opened.version);
-    head.ok_or_else(|| StoreError::damaged("its head cannot be read").into())
+    head.ok_or_else(|| StoreError::damaged("its head cannot be read"))
 }
 
 pub(super) fn record(keyring: &Keyring, index: &[u8], sealed: &[u8]) -> Result<(RecordKey, Entry), StoreError> {
@@ -139,7 +144,7 @@ pub(super) fn record(keyring: &Keyring, index: &[u8], sealed: &[u8]) -> Result<(
     Ok((key, Entry::new(record, meta)))
 }
 
-fn compare(head: &Head, found: &BTreeMap<String, KindSum>) -> Result<(), StoreError> {
+pub(super) fn compare(head: &Head, found: &BTreeMap<String, KindSum>) -> Result<(), StoreError> {
     let kinds: HashSet<&String> = head.kinds.keys().chain(found.keys()).collect();
     for kind in kinds {
         let expected = head.kinds.get(kind).copied().unwrap_or_default();
@@ -165,23 +170,16 @@ fn changes(
     head: &Head,
     found: &HashMap<Vec<u8>, Found>,
 ) -> Result<VecDeque<ChangedItems>, LoadError> {
-    let oldest = head.revision.0.saturating_sub(CHANGES_KEPT) + 1;
+    let oldest = oldest_change(head);
     let mut log = VecDeque::new();
     let mut expected = head.revision.0;
     let mut seen: HashSet<Vec<u8>> = HashSet::new();
     for pair in backend.range(Tree::Changes, Bound::Unbounded, Bound::Unbounded).rev() {
         let (key, sealed) = pair?;
         if key != expected.to_be_bytes() || expected < oldest {
-            return Err(StoreError::damaged(format!(
-                "the log of changes does not fit at revision {expected}: an entry was removed or put back"
-            ))
-            .into());
+            return Err(misfit(expected).into());
         }
-        let body = keyring.open(Tree::Changes, &key, &sealed).map_err(|error| error.to_string());
-        let body = body.and_then(|opened| ChangeBody::decode(opened.plain.as_slice()).map_err(|e| e.to_string()));
-        let body = body.map_err(|error| {
-            StoreError::damaged(format!("the log of changes does not open at revision {expected}: {error}"))
-        })?;
+        let body = open_change(keyring, expected, &sealed)?;
         for record in body.records {
             let present = found.get(&record.index);
             if !seen.contains(&record.index) && present.map_or(&[][..], |found| &found.element) != record.element {
@@ -200,18 +198,54 @@ fn changes(
         expected -= 1;
     }
     if expected + 1 != oldest {
-        let what = format!("the log of changes lacks revision {expected}: an entry was removed");
-        return Err(StoreError::damaged(what).into());
+        return Err(lacks(expected).into());
     }
     Ok(log)
 }
 
+/// The first revision whose changes are remembered.
+pub(super) fn oldest_change(head: &Head) -> u64 {
+    head.revision.0.saturating_sub(CHANGES_KEPT) + 1
+}
+
+/// What a revision changed.
+pub(super) fn open_change(keyring: &Keyring, revision: u64, sealed: &[u8]) -> Result<ChangeBody, StoreError> {
+    let body = keyring.open(Tree::Changes, &revision.to_be_bytes(), sealed).map_err(|error| error.to_string());
+    let body = body.and_then(|opened| ChangeBody::decode(opened.plain.as_slice()).map_err(|e| e.to_string()));
+    body.map_err(|error| {
+        StoreError::damaged(format!("the log of changes does not open at revision {revision}: {error}"))
+    })
+}
+
+pub(super) fn misfit(revision: u64) -> StoreError {
+    StoreError::damaged(format!(
+        "the log of changes does not fit at revision {revision}: an entry was removed or put back"
+    ))
+}
+
+pub(super) fn lacks(revision: u64) -> StoreError {
+    StoreError::damaged(format!("the log of changes lacks revision {revision}: an entry was removed"))
+}
+
 fn difference(present: Option<&Found>, name: &str, removed: bool) -> String {
     match present {
-        None => format!("{name} is missing: it was removed from the database"),
-        Some(found) if removed => format!("{} is back although it was removed", found.name),
-        Some(found) => format!("{} was put back to an older copy", found.name),
+        None => gone(name),
+        Some(found) if removed => back(&found.name),
+        Some(found) => older(&found.name),
     }
+}
+
+/// How a record differs from what was last written at its place.
+pub(super) fn gone(name: &str) -> String {
+    format!("{name} is missing: it was removed from the database")
+}
+
+pub(super) fn back(name: &str) -> String {
+    format!("{name} is back although it was removed")
+}
+
+pub(super) fn older(name: &str) -> String {
+    format!("{name} was put back to an older copy")
 }
 
 /// For [`audit`]: an event's body as the reader wants it.

@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 mod audit;
 mod backend;
+mod backup;
 mod batch;
 mod codec;
 mod draft;
@@ -43,6 +44,9 @@ mod token_use;
 mod writer;
 
 pub use audit::{AuditPage, AuditQuery};
+pub use backup::{
+    BackupFailed, BackupReport, Frozen, Locked, RestoreError, RestoreOptions, Restored, Unlocked, hex, restore,
+};
 pub use draft::Draft;
 pub use error::{BackendError, StoreError};
 pub use keys::KeyFacts;
@@ -59,6 +63,7 @@ pub use token_use::{TokenUse, TokenUsesRecord};
 
 use self::{
     backend::Backend,
+    backup::Freezer,
     batch::Batch,
     load::LoadError,
     open::Lock,
@@ -80,7 +85,7 @@ struct Shared {
     keyring: Arc<Keyring>,
     /// Empty once the store is closed.
     orders: RwLock<Option<mpsc::Sender<Order>>>,
-    database: RwLock<Option<(Arc<dyn Backend>, Lock)>>,
+    database: RwLock<Option<(Arc<Freezer>, Lock)>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -153,6 +158,11 @@ impl Store {
             database: RwLock::new(Some((backend, lock))),
             writer: Mutex::new(Some(handle)),
         })))
+    }
+
+    /// The random id of this store, the same in all of its backups.
+    pub fn id(&self) -> [u8; 16] {
+        *self.0.keyring.store_id()
     }
 
     /// The newest committed state.

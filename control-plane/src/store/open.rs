@@ -17,6 +17,7 @@ use nla_proto::{failure::Failure, files};
 use super::{
     Draft, Store,
     backend::Backend,
+    backup::Freezer,
     draft::blank,
     error::StoreError,
     head::Head,
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::crypto::{Kek, KekFile, Keyring, random};
 
-const DATABASE: &str = "sled";
+pub(super) const DATABASE: &str = "sled";
 const TRIAL: &str = "trial";
 const LOCK: &str = "lock";
 
@@ -85,7 +86,7 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) ->
 }
 
 impl Lock {
-    fn take(dir: &Path) -> Result<Self, StoreError> {
+    pub(super) fn take(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join(LOCK);
         let mut options = File::options();
         let mut file =
@@ -142,7 +143,7 @@ fn fill<T>(
     let mark = Mark::create(&dir, &keyring, 0)?;
     let mut writer = writer(&options, Arc::new(backend), keyring, loaded, mark);
     let value = writer
-        .first(|draft| {
+        .first("init", |draft| {
             draft.put(Record::Settings(settings));
             first(draft)
         })
@@ -223,7 +224,7 @@ fn open_locked(
     Store::start(dir, writer(&options, wrap(Arc::new(backend)), keyring, loaded, mark), lock)
 }
 
-fn open_database(options: &StoreOptions) -> Result<SledBackend, StoreError> {
+pub(super) fn open_database(options: &StoreOptions) -> Result<SledBackend, StoreError> {
     SledBackend::open(&options.dir.join(DATABASE), options.cache_bytes, options.reserve_bytes)
         .map_err(|source| StoreError::Unreadable { dir: options.dir.clone(), source })
 }
@@ -241,10 +242,16 @@ fn load_guarded(dir: &Path, backend: &SledBackend, keyring: &Keyring, marked: u6
     }
 }
 
-fn writer(options: &StoreOptions, backend: Arc<dyn Backend>, keyring: Keyring, loaded: Loaded, mark: Mark) -> Writer {
+pub(super) fn writer(
+    options: &StoreOptions,
+    backend: Arc<dyn Backend>,
+    keyring: Keyring,
+    loaded: Loaded,
+    mark: Mark,
+) -> Writer {
     let published = Published::new(loaded.state, &loaded.head, loaded.changes);
     Writer {
-        backend,
+        backend: Arc::new(Freezer::new(backend)),
         keyring: Arc::new(keyring),
         clock: options.clock.clone(),
         published: Arc::new(published),

@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use nla_domain::{
+    clock::Timestamp,
     credential::Credential,
     database::Database,
     id::{DatabaseName, EdgeId, Epoch, OperatorName, Revision, RoleName, TokenId},
@@ -26,6 +27,9 @@ pub type Records<K, T> = Arc<BTreeMap<K, Arc<Stored<T>>>>;
 pub struct State {
     /// Life of the store.
     pub epoch: Epoch,
+    /// When this life began with the restoration of a backup; `None` in a
+    /// store that was never restored.
+    pub restored_at: Option<Timestamp>,
     /// Counts changes.
     pub revision: Revision,
     /// What holds for all edges.
@@ -134,6 +138,7 @@ impl State {
     pub(super) fn empty(epoch: Epoch, settings: Arc<Stored<Settings>>) -> Self {
         Self {
             epoch,
+            restored_at: None,
             revision: Revision(0),
             settings,
             tokens: Arc::default(),
@@ -198,6 +203,14 @@ impl State {
         }
         let oldest = of_edge().min_by_key(|(_, record)| record.value.at);
         oldest.map(|((edge, boot), _)| RecordKey::Ingest(edge.clone(), boot.clone()))
+    }
+
+    /// True for a certificate that this store does not hold because the edge got
+    /// it after the backup from which the store was restored: it is newer than
+    /// the one that is held, and all that were issued since the restore are held
+    /// when they are the newest.
+    pub(crate) fn renewed_after_backup(&self, edge: &EdgeRecord, serial: &[u8], not_after: Timestamp) -> bool {
+        self.restored_at.is_some() && edge.held(serial).is_none() && not_after > edge.certificate.not_after
     }
 
     /// A record of any kind, by name.

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     backend::Backend,
+    backup::Freezer,
     batch::{Batch, CHANGES_KEPT, ChangedItems},
     draft::Draft,
     error::{CommitError, StoreError},
@@ -81,7 +82,7 @@ impl Published {
 
 /// What the writer owns.
 pub(super) struct Writer {
-    pub(super) backend: Arc<dyn Backend>,
+    pub(super) backend: Arc<Freezer>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) clock: Arc<dyn WallClock>,
     pub(super) published: Arc<Published>,
@@ -124,11 +125,16 @@ impl Writer {
         Ok((sender, handle))
     }
 
-    /// Runs the first change of a new store, before there is a thread.
-    pub(super) fn first<T>(&mut self, change: impl FnOnce(&mut Draft<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
+    /// Runs the first change of a new or restored store, before there is a
+    /// thread.
+    pub(super) fn first<T>(
+        &mut self,
+        actor: &str,
+        change: impl FnOnce(&mut Draft<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let state = self.published.state.load_full();
         let mut batch = Batch::new(&state, &self.head, &mut self.elements, &self.keyring, self.clock.now());
-        let value = batch.change("init", change)?;
+        let value = batch.change(actor, change)?;
         commit(batch, self.backend.as_ref(), &self.published, &mut self.head)?;
         self.advance_mark();
         Ok(value)

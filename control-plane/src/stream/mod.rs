@@ -9,6 +9,7 @@ mod published;
 mod publisher;
 mod registry;
 mod session;
+mod tombstones;
 
 pub(crate) use published::Published;
 pub(crate) use publisher::Publisher;

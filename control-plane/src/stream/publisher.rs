@@ -25,7 +25,7 @@ const REMEMBERED_DIGESTS: usize = 4_096;
 /// The published state.
 #[derive(Debug, Clone)]
 pub(crate) struct Publisher {
-    store: Store,
+    pub(super) store: Store,
     newest: watch::Sender<Arc<Published>>,
     digests: Arc<Mutex<VecDeque<(Revision, Digest)>>>,
 }

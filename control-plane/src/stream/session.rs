@@ -338,6 +338,10 @@ impl Following<'_> {
                 self.session.context.registry.probes.answer(&self.member.id, result);
                 Ok(())
             }
+            Some(FromEdge::TombstonesHeld(held)) => {
+                self.session.context.publisher.tombstones_held(&self.member.id, held).await;
+                Ok(())
+            }
             Some(FromEdge::Hello(_)) => Err(protocol("a second Hello needs a new stream")),
             // A later version's message that this one does not know.
             None => Ok(()),

@@ -42,7 +42,7 @@ async fn a_stream_ends_with_the_certificate_that_opened_it() {
     assert!(end.message().contains("expired"), "{end}");
 }
 
-async fn renew(plane: &Plane, edge: &Party) -> Result<Party, Status> {
+pub(crate) async fn renew(plane: &Plane, edge: &Party) -> Result<Party, Status> {
     let (key_pem, csr_pem) = key_and_csr();
     let mut client = EnrolmentClient::new(plane.channel(edge));
     let renewed = client.renew(v1::RenewRequest { csr_pem }).await?.into_inner().certificate.unwrap();
@@ -50,7 +50,7 @@ async fn renew(plane: &Plane, edge: &Party) -> Result<Party, Status> {
 }
 
 /// Opens a stream and takes the state.
-async fn follow(plane: &Plane, edge: &Party) -> Result<Follower, Status> {
+pub(crate) async fn follow(plane: &Plane, edge: &Party) -> Result<Follower, Status> {
     let mut follower = Follower::connect(plane.channel(edge), Held::default()).await?;
     follower.advance().await?;
     Ok(follower)

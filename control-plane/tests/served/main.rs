@@ -5,6 +5,7 @@
 
 mod authorities;
 mod authorization;
+mod backups;
 mod certificates;
 mod drain;
 mod enrolment;

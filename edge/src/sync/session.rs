@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use nla_domain::{
     credential::Credential,
-    id::DatabaseName,
+    id::{DatabaseName, TokenId},
     snapshot::{ItemKey, ItemKind},
 };
 use nla_proto::{
@@ -41,6 +41,8 @@ const MAX_TOKEN_USES: usize = 500;
 const OUTGOING: usize = 64;
 /// Refused items that are reported by name; the log counts the others.
 const MAX_NACKS: usize = 100;
+/// Ids in one message, by the protocol.
+const MAX_REVIVED: usize = 4_000;
 /// Probes that run at once.
 const MAX_PROBES: usize = 4;
 /// Longer than any probe's own limits.
@@ -221,7 +223,24 @@ impl<'a> Session<'a> {
             send(out, edge_message::Message::Nack(nack)).await?;
         }
         let ack = v1::Ack { revision: revision.0, digest: applied.digest.0.to_vec() };
-        send(out, edge_message::Message::Ack(ack)).await
+        send(out, edge_message::Message::Ack(ack)).await?;
+        self.report_revived(&applied.revived, out).await
+    }
+
+    /// Tells a control plane that came back from a backup what was revoked
+    /// since. Repeated with each state until it lists them as revoked.
+    async fn report_revived(&self, revived: &[TokenId], out: &mpsc::Sender<EdgeMessage>) -> Result<(), SyncError> {
+        let Some(epoch) = self.state.former().filter(|_| !revived.is_empty()) else { return Ok(()) };
+        tracing::warn!(
+            tokens = revived.len(),
+            "the control plane lists tokens as live that were revoked: they stay revoked here, and it is told"
+        );
+        for ids in revived.chunks(MAX_REVIVED) {
+            let ids = ids.iter().map(ToString::to_string).collect();
+            let held = v1::TombstonesHeld { epoch: epoch.0.to_vec(), ids };
+            send(out, edge_message::Message::TombstonesHeld(held)).await?;
+        }
+        Ok(())
     }
 
     fn heartbeat(&mut self, beat: &v1::Heartbeat) -> Result<(), SyncError> {

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use nla_domain::{
     clock::{Timestamp, WallClock},
-    id::{Epoch, Revision},
+    id::{Epoch, Revision, TokenId},
     snapshot::{Digest, ItemKey, ItemKind, Snapshot},
 };
 use nla_proto::{convert::from_item_kind, v1};
@@ -79,6 +79,8 @@ pub(super) struct Applied {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) digest: Digest,
     pub(super) refused: Vec<RefusedItem>,
+    /// Tokens that are listed as live and were seen revoked in another epoch.
+    pub(super) revived: Vec<TokenId>,
 }
 
 #[derive(Debug, Clone)]
@@ -112,17 +114,24 @@ pub(super) struct Arriving {
 #[derive(Debug)]
 pub(super) struct State {
     held: Option<Held>,
+    /// The epoch before the one that is held.
+    former: Option<Epoch>,
     tombstones: Tombstones,
     wall: Arc<dyn WallClock>,
 }
 
 impl State {
     pub(super) fn new(wall: Arc<dyn WallClock>) -> Self {
-        Self { held: None, tombstones: Tombstones::default(), wall }
+        Self { held: None, former: None, tombstones: Tombstones::default(), wall }
     }
 
     pub(super) fn held(&self) -> Option<&Held> {
         self.held.as_ref()
+    }
+
+    /// The epoch that this edge followed before the present one.
+    pub(super) fn former(&self) -> Option<Epoch> {
+        self.former
     }
 
     /// Forgets all but the tombstones.
@@ -208,8 +217,12 @@ impl State {
             }
         }
         let snapshot = Arc::new(snapshot_of(&next, &self.tombstones)?);
+        let revived = revived(&next.entries, &self.tombstones);
+        if let Some(held) = self.held.as_ref().filter(|held| held.epoch != next.epoch) {
+            self.former = Some(held.epoch);
+        }
         self.held = Some(next);
-        Ok(Applied { snapshot, digest, refused })
+        Ok(Applied { snapshot, digest, refused, revived })
     }
 }
 
@@ -243,6 +256,14 @@ fn expiry(entries: &Entries, key: &ItemKey) -> Option<Timestamp> {
         Value::Token(token) => token.expires_at,
         _ => None,
     }
+}
+
+fn revived(entries: &Entries, tombstones: &Tombstones) -> Vec<TokenId> {
+    let token = |entry: &Entry| match &entry.value {
+        Some(Value::Token(token)) => Some(token.id),
+        _ => None,
+    };
+    entries.values().filter_map(token).filter(|id| tombstones.contains(id)).collect()
 }
 
 fn snapshot_of(held: &Held, tombstones: &Tombstones) -> Result<Snapshot, StateError> {

@@ -329,3 +329,45 @@ async fn a_new_identity_opens_a_new_stream_and_use_is_reported() {
     stream.ended().await;
     plane.stream().await.hello().await;
 }
+
+#[tokio::test]
+async fn what_a_restored_control_plane_has_forgotten_is_reported() {
+    let mut plane = ControlPlane::start().await;
+    let _edge = edge(&plane);
+    let mut stream = plane.stream().await;
+    stream.hello().await;
+    let both = [settings(), token(1, "ada"), token(2, "bob")];
+    stream.send_all(snapshot_messages(1, 5, &both)).await;
+    stream.ack().await;
+    let after = [settings(), token(2, "bob"), tombstone(1)];
+    stream.send_all(snapshot_messages(1, 9, &after)).await;
+    stream.ack().await;
+    // The same epoch has nothing to report.
+    let probe = v1::ProbeRequest { probe_id: "p".into(), database: "shop".into() };
+    stream.send(Message::ProbeRequest(probe)).await;
+    assert!(matches!(stream.next().await, FromEdge::ProbeResult(_)));
+    plane.stop().await;
+    plane.restart().await;
+
+    let mut stream = plane.stream().await;
+    assert_eq!(stream.hello().await.revision, 9);
+    stream.send_all(snapshot_messages(2, 5, &both)).await;
+    let expected = v1::TombstonesHeld { epoch: vec![1; 16], ids: vec![token(1, "ada").id] };
+    assert_eq!(stream.ack().await.revision, 5);
+    assert_eq!(stream.next().await, FromEdge::TombstonesHeld(expected.clone()));
+    // Whoever did not hear it hears it with the next state, also on another stream.
+    plane.stop().await;
+    plane.restart().await;
+    let mut stream = plane.stream().await;
+    assert_eq!(stream.hello().await.epoch, vec![2; 16]);
+    let more = [both.as_slice(), &[database("shop", "shop")]].concat();
+    stream.send_all(snapshot_messages(2, 6, &more)).await;
+    stream.ack().await;
+    assert_eq!(stream.next().await, FromEdge::TombstonesHeld(expected));
+    let done = [settings(), token(2, "bob"), tombstone(1)];
+    stream.send_all(snapshot_messages(2, 7, &done)).await;
+    stream.ack().await;
+    let probe = v1::ProbeRequest { probe_id: "q".into(), database: "shop".into() };
+    stream.send(Message::ProbeRequest(probe)).await;
+    assert!(matches!(stream.next().await, FromEdge::ProbeResult(_)), "it is revoked there, too");
+}

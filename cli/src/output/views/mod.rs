@@ -3,6 +3,7 @@
 //! lower case, null for what is absent.
 
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod ca;
 pub(crate) mod check;
 pub(crate) mod credential_rotation;

@@ -32,6 +32,13 @@ pub(crate) struct Status {
     ca_expires_at: When,
     ca_phase: &'static str,
     keys_rotating: bool,
+    last_backup_at: When,
+    last_backup_revision: Option<u64>,
+    /// Why the last scheduled backup failed.
+    backup_error: Option<String>,
+    restored_at: When,
+    /// Tokens that edges saw revoked after the backup that was restored.
+    tokens_revoked_again: u64,
     caller: String,
     caller_level: &'static str,
     certificate_expires_at: When,
@@ -55,6 +62,11 @@ impl Status {
             ca_expires_at: When::from_wire(status.ca_expires_at.as_ref()),
             ca_phase: super::ca::phase(status.ca_phase),
             keys_rotating: status.keys_rotating,
+            last_backup_at: When::from_wire(status.last_backup_at.as_ref()),
+            last_backup_revision: status.last_backup_at.map(|_| status.last_backup_revision),
+            backup_error: Some(status.backup_error).filter(|error| !error.is_empty()),
+            restored_at: When::from_wire(status.restored_at.as_ref()),
+            tokens_revoked_again: status.tokens_revoked_again,
             caller: status.caller,
             caller_level: wire::level(status.caller_level),
             certificate_expires_at: When(Some(certificate_expires_at)),
@@ -64,7 +76,7 @@ impl Status {
 
 impl Show for Status {
     fn table(&self) -> Table {
-        Table::fields()
+        let table = Table::fields()
             .field("Control plane", Cell::text(format_args!("{}, version {}", self.control_plane, self.version)))
             .field("You are", Cell::text(format_args!("{} ({})", self.caller, self.caller_level)))
             .field("Certificate ends", self.certificate_expires_at.full("-"))
@@ -79,6 +91,22 @@ impl Show for Status {
             .field("CA expires", self.ca_expires_at.full("-"))
             .field("CA phase", Cell::text(self.ca_phase))
             .optional("Keys", if self.keys_rotating { "a rotation is under way: see `nlactl key status`" } else { "" })
+            .field("Last backup", self.last_backup_at.full("none known: `nlactl system backup` makes one"));
+        let table = match self.last_backup_revision {
+            Some(revision) => table.field("Of revision", Cell::text(revision)),
+            None => table,
+        };
+        let table = match &self.backup_error {
+            Some(error) => table.field("Backup failed", Cell::text(error)),
+            None => table,
+        };
+        if self.restored_at.0.is_none() {
+            return table;
+        }
+        table.field("Restored", self.restored_at.full("-")).field(
+            "Revoked again",
+            Cell::text(format_args!("{} tokens, by what edges remembered", self.tokens_revoked_again)),
+        )
     }
 
     fn essence(&self) -> Vec<String> {

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use nla_control_plane::{
     config::Config,
-    crypto::Kek,
+    crypto::{Kek, KekFile},
     store::{
         Locked, RestoreError, RestoreOptions, Restored, Store, StoreError, StoreOptions, hex, restore as put_back,
     },
@@ -30,9 +30,9 @@ fn open(file: &Path) -> Result<Locked<BufReader<File>>> {
 
 /// Checks a store that nobody has open.
 pub(crate) async fn verify(config: Config) -> Result<()> {
-    let kek = Kek::load(&config.key_file, &config.data_dir)?;
     let options = StoreOptions::new(&config.data_dir, Arc::new(SystemClock));
-    let store = Store::open(options, &kek).map_err(|error| match error {
+    let key_file = KekFile::new(&config.key_file, &config.data_dir);
+    let store = Store::open_with(options, &key_file).map_err(|error| match error {
         StoreError::InUse { .. } => anyhow::Error::from(error)
             .context("cannot check the store (`nlactl system verify` checks one that is served)"),
         error => error.into(),

@@ -343,7 +343,7 @@ async fn what_a_restored_control_plane_has_forgotten_is_reported() {
     stream.send_all(snapshot_messages(1, 9, &after)).await;
     stream.ack().await;
     // The same epoch has nothing to report.
-    let probe = v1::ProbeRequest { probe_id: "p".into(), database: "shop".into() };
+    let probe = v1::ProbeRequest { probe_id: "p".into(), database: "shop".into(), ..Default::default() };
     stream.send(Message::ProbeRequest(probe)).await;
     assert!(matches!(stream.next().await, FromEdge::ProbeResult(_)));
     plane.stop().await;
@@ -367,7 +367,7 @@ async fn what_a_restored_control_plane_has_forgotten_is_reported() {
     let done = [settings(), token(2, "bob"), tombstone(1)];
     stream.send_all(snapshot_messages(2, 7, &done)).await;
     stream.ack().await;
-    let probe = v1::ProbeRequest { probe_id: "q".into(), database: "shop".into() };
+    let probe = v1::ProbeRequest { probe_id: "q".into(), database: "shop".into(), ..Default::default() };
     stream.send(Message::ProbeRequest(probe)).await;
     assert!(matches!(stream.next().await, FromEdge::ProbeResult(_)), "it is revoked there, too");
 }

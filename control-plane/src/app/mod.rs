@@ -184,7 +184,7 @@ async fn assemble(config: &Config, clock: &Arc<dyn WallClock>, store: Store) -> 
         authority,
         sync: Arc::new(SyncContext {
             publisher: publisher.clone(),
-            registry: Registry::new(as_usize(config.limits.connected_edges)),
+            registry: Registry::new(as_usize(config.limits.connected_edges), store.state().edges.keys().cloned()),
             snapshots: Semaphore::new(as_usize(config.limits.concurrent_snapshots)),
             shutdown: CancellationToken::new(),
             clock: Arc::clone(clock),

@@ -12,5 +12,6 @@ mod greedy;
 mod objects;
 mod plane;
 mod program;
+mod receipts;
 mod renewal;
 mod stream;

@@ -209,8 +209,9 @@ impl App {
 }
 
 fn hooks(pipeline: &Arc<Pipeline>) -> Hooks {
-    let (probing, counting) = (Arc::clone(pipeline), Arc::clone(pipeline));
+    let (cutting, probing, counting) = (Arc::clone(pipeline), Arc::clone(pipeline), Arc::clone(pipeline));
     Hooks {
+        cut: Arc::new(move || cutting.cut()),
         probe: Arc::new(move |database| {
             let pipeline = Arc::clone(&probing);
             Box::pin(async move { pipeline.probe(&database).await })

@@ -6,6 +6,7 @@
 
 mod item;
 mod session;
+mod stamps;
 mod state;
 mod tombstones;
 
@@ -25,9 +26,29 @@ pub type Probe = Arc<dyn Fn(DatabaseName) -> BoxFuture<'static, v1::ProbeResult>
 /// Calls since the start, and calls that run.
 pub type Usage = Arc<dyn Fn() -> (u64, u32) + Send + Sync>;
 
+/// Cuts what the published state no longer allows.
+pub type Cut = Arc<dyn Fn() -> CutCalls + Send + Sync>;
+
+/// Calls that were cut.
+pub struct CutCalls {
+    /// How many ran.
+    pub calls: u32,
+    /// Ready when the last of them has ended.
+    pub ended: BoxFuture<'static, ()>,
+}
+
+impl fmt::Debug for CutCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CutCalls").field("calls", &self.calls).finish_non_exhaustive()
+    }
+}
+
 /// What the control plane may ask of the rest of the edge.
 #[derive(Clone)]
 pub struct Hooks {
+    /// Called with each new state before it is acknowledged. When it returns,
+    /// no call is admitted any more that the state forbids.
+    pub cut: Cut,
     /// For `database test`.
     pub probe: Probe,
     /// For `edge list`.

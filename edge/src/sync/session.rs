@@ -1,9 +1,12 @@
 //! One stream, from Hello to its end. `SyncClient` runs one after the other.
-//! Invariant: the age of the state is refreshed only when the control plane
-//! names exactly the revision and digest that this edge decides by.
+//! Invariants: the age of the state is refreshed only when the control plane
+//! names exactly the revision and digest that this edge decides by, and only to
+//! the moment at which the edge asked; a revision is acknowledged when what it
+//! ends has been cut.
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use nla_domain::id::DatabaseName;
 use nla_proto::{
     convert::item_kind,
@@ -14,19 +17,23 @@ use nla_proto::{
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, timeout, timeout_at},
+    time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::{
-    SyncClient, SyncError,
+    CutCalls, SyncClient, SyncError,
+    stamps::{self, Stamps},
     state::{Applied, Arriving, State},
 };
 
 /// A heartbeat is due each second; after this long without any message the
 /// stream is taken to be dead.
 pub(super) const SILENCE: Duration = Duration::from_secs(5);
+/// An acknowledgement waits this long for the calls that were cut to end. They
+/// get no answer in any case; their end only shows in the receipt.
+const CUT_PATIENCE: Duration = Duration::from_secs(1);
 /// How often use is reported.
 const USAGE_EVERY: Duration = Duration::from_secs(1);
 /// Outgoing messages that may wait.
@@ -48,6 +55,9 @@ pub(super) struct Session<'a> {
     confirmed: bool,
     /// Asked to drain on this stream.
     drained: bool,
+    stamps: Stamps,
+    /// Acknowledgements that wait for calls to end, in the order of revisions.
+    acks: FuturesOrdered<BoxFuture<'static, v1::Ack>>,
     probes: JoinSet<()>,
     probe_slots: Arc<Semaphore>,
 }
@@ -61,6 +71,8 @@ impl<'a> Session<'a> {
             arriving: Arriving::default(),
             confirmed: false,
             drained: false,
+            stamps: Stamps::default(),
+            acks: FuturesOrdered::new(),
             probes: JoinSet::new(),
             probe_slots: Arc::new(Semaphore::new(MAX_PROBES)),
         }
@@ -83,7 +95,8 @@ impl<'a> Session<'a> {
         self.client.identities.mark_unchanged();
         let (outgoing, messages) = mpsc::channel(OUTGOING);
         let mut incoming = self.open(&outgoing, messages).await?;
-        let mut usage = interval(USAGE_EVERY);
+        // The first report has gone out with the Hello.
+        let mut usage = interval_at(Instant::now() + USAGE_EVERY, USAGE_EVERY);
         usage.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_message = Instant::now();
         loop {
@@ -95,6 +108,7 @@ impl<'a> Session<'a> {
                     last_message = Instant::now();
                     self.handle(message, &outgoing).await?;
                 }
+                Some(ack) = self.acks.next() => send(&outgoing, edge_message::Message::Ack(ack)).await?,
                 _ = usage.tick() => self.report_usage(&outgoing),
                 // The sender lives as long as the edge's identity does.
                 Ok(()) = self.client.identities.changed() => return Err(SyncError::NewIdentity),
@@ -104,7 +118,7 @@ impl<'a> Session<'a> {
     }
 
     async fn open(
-        &self,
+        &mut self,
         outgoing: &mpsc::Sender<EdgeMessage>,
         messages: mpsc::Receiver<EdgeMessage>,
     ) -> Result<Streaming<ControlMessage>, SyncError> {
@@ -121,6 +135,8 @@ impl<'a> Session<'a> {
             mcp_url: self.client.introduction.mcp_url.clone(),
         };
         send(outgoing, edge_message::Message::Hello(hello)).await?;
+        // At once, so that the state is confirmed as soon as it is there.
+        self.report_usage(outgoing);
         let mut rpc = EdgeSyncClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let answer = timeout(SILENCE, rpc.sync(ReceiverStream::new(messages))).await;
         Ok(answer.map_err(|_| SyncError::Silent)?.map_err(failed)?.into_inner())
@@ -164,6 +180,7 @@ impl<'a> Session<'a> {
     async fn adopt(&mut self, applied: Applied, out: &mpsc::Sender<EdgeMessage>) -> Result<(), SyncError> {
         let revision = applied.snapshot.revision;
         self.client.holder.publish(applied.snapshot);
+        let CutCalls { calls, ended } = (self.client.hooks.cut)();
         self.now_confirmed();
         self.ask_for_all = false;
         if !applied.refused.is_empty() {
@@ -179,8 +196,14 @@ impl<'a> Session<'a> {
             };
             send(out, edge_message::Message::Nack(nack)).await?;
         }
-        let ack = v1::Ack { revision: revision.0, digest: applied.digest.0.to_vec() };
-        send(out, edge_message::Message::Ack(ack)).await
+        let ack = v1::Ack { revision: revision.0, digest: applied.digest.0.to_vec(), calls_cut: calls };
+        self.acks.push_back(Box::pin(async move {
+            if timeout(CUT_PATIENCE, ended).await.is_err() {
+                tracing::warn!(%revision, calls, "calls of ended tokens are cut and take their time to end");
+            }
+            ack
+        }));
+        Ok(())
     }
 
     fn heartbeat(&mut self, beat: &v1::Heartbeat) -> Result<(), SyncError> {
@@ -192,7 +215,9 @@ impl<'a> Session<'a> {
         if !self.state.confirms(beat.revision, &beat.digest) {
             return Err(SyncError::Diverged { theirs: beat.revision, ours });
         }
-        self.client.holder.heard();
+        if let Some(asked) = self.stamps.echoed(beat.echo) {
+            self.client.holder.confirm(asked);
+        }
         self.now_confirmed();
         Ok(())
     }
@@ -209,12 +234,15 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn report_usage(&self, out: &mpsc::Sender<EdgeMessage>) {
+    fn report_usage(&mut self, out: &mpsc::Sender<EdgeMessage>) {
         let (calls_total, calls_running) = (self.client.hooks.usage)();
         let audit_queue_length = self.client.audit.waiting();
-        let usage = v1::Usage { calls_total, calls_running, audit_queue_length };
+        let stamp = stamps::to_wire(self.client.holder.now());
+        let usage = v1::Usage { calls_total, calls_running, audit_queue_length, stamp };
         // A full channel loses one report of many.
-        let _ = out.try_send(EdgeMessage { message: Some(edge_message::Message::Usage(usage)) });
+        if out.try_send(EdgeMessage { message: Some(edge_message::Message::Usage(usage)) }).is_ok() {
+            self.stamps.sent(stamp);
+        }
     }
 
     fn probe(&mut self, request: v1::ProbeRequest, out: &mpsc::Sender<EdgeMessage>) {

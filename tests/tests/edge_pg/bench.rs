@@ -160,6 +160,7 @@ impl Bench {
             roles: [("analyst".parse().unwrap(), Arc::new(role))].into(),
             tokens: token.into_iter().collect::<HashMap<_, _>>(),
         }));
+        self.holder.confirm(self.holder.now());
     }
 
     pub(crate) fn parts(&self) -> Parts {

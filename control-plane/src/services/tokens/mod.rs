@@ -2,15 +2,17 @@
 //! that makes a token and is kept nowhere but, encrypted, with the answer to
 //! its idempotency key.
 
+mod filter;
 mod grants;
 mod revoke;
 mod rotate;
+mod selection;
 
 use std::{sync::Arc, time::Duration};
 
 use nla_domain::{
     error::ErrorKind,
-    id::{Revision, TokenId},
+    id::TokenId,
     token::{DEFAULT_LIFETIME, Token, TokenText},
 };
 use nla_proto::{
@@ -18,13 +20,13 @@ use nla_proto::{
     failure::Failure,
     v1,
 };
-use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use self::{grants::Grants, revoke::revoke, rotate::rotate};
+pub(super) use self::selection::Selection;
+use self::{grants::Grants, rotate::rotate};
 use super::{
     Context,
-    change::{Change, Recorder, parse, text},
+    change::{Change, Recorder, parse},
     view,
 };
 use crate::store::{Draft, Meta, State, Stored, TokenRecord};
@@ -33,9 +35,6 @@ use crate::store::{Draft, Meta, State, Stored, TokenRecord};
 const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Overlap of a rotation: agents pick up a new token within days, or never.
 const MAX_OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Connected edges answer in milliseconds; one that does not is shown as such.
-const DEFAULT_WAIT: Duration = Duration::from_secs(5);
-const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Tokens in one list; it has no pages.
 const MAX_LISTED: usize = 10_000;
 
@@ -106,26 +105,7 @@ impl v1::tokens_server::Tokens for Tokens {
         request: Request<v1::RevokeTokenRequest>,
     ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
         let (change, request) = Change::of(request, "/nla.v1.Tokens/Revoke", |r| &r.idempotency_key)?;
-        let id: TokenId = parse("id", &request.id)?;
-        text("reason", &request.reason, 0, 500)?;
-        let wait = bounded("wait", request.wait.as_ref(), DEFAULT_WAIT, Duration::ZERO, MAX_WAIT)?;
-        // Before the commit: an edge that drops off during it must show as not reached.
-        let edges = self.0.sync.registry.connected();
-        let begun = Instant::now();
-        let mut answer =
-            change.commit(&self.0.store, move |draft, recorder| revoke(draft, recorder, id, request.reason)).await?;
-        let deadline = Instant::now() + wait;
-        let revision = Revision(answer.revision);
-        let applied = edges.iter().map(|edge| async move {
-            let after = edge.applied(revision, begun, deadline).await;
-            v1::EdgeApplied {
-                edge_id: edge.id.to_string(),
-                applied: after.is_some(),
-                after: after.map(convert::duration),
-            }
-        });
-        answer.edges = futures_util::future::join_all(applied).await;
-        Ok(Response::new(answer))
+        Ok(Response::new(revoke::answer(&self.0, change, request).await?))
     }
 
     async fn rotate(

@@ -9,6 +9,7 @@ mod credential;
 mod database;
 mod edge;
 mod operator;
+mod receipt;
 mod role;
 mod system;
 mod token;
@@ -59,6 +60,9 @@ Examples:
     /// The audit log: who did what
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Receipts: whether a change holds on every edge
+    #[command(subcommand)]
+    Receipt(receipt::ReceiptCommand),
     /// The control plane as a whole
     #[command(subcommand)]
     System(system::SystemCommand),
@@ -93,6 +97,7 @@ pub(crate) async fn run(command: &Command, globals: &Globals, output: &Output) -
         Command::Edge(command) => command.run(globals, output).await,
         Command::Operator(command) => command.run(globals, output).await,
         Command::Audit(command) => command.run(&session()?, output).await,
+        Command::Receipt(command) => command.run(globals, output).await,
         Command::System(command) => command.run(&session()?, output).await,
         Command::Config(command) => command.run(globals, output),
         Command::Completion { shell } => {

@@ -3,6 +3,7 @@
 mod create;
 mod revoke;
 mod rotate;
+mod selector;
 
 use clap::Subcommand;
 use nla_domain::{id::TokenId, secret::Secret};
@@ -48,14 +49,17 @@ Examples:
         /// The token's id, as `token list` shows it
         id: TokenId,
     },
-    /// End a token on all edges at once
+    /// End tokens on all edges at once
     #[command(after_help = "\
-Ends with 1 when a connected edge did not confirm in time.
+An edge that is out of reach is named, with the time by which it refuses calls.
+Ends with 1 when an edge has neither confirmed nor fenced itself within the wait.
 
 Examples:
   nlactl token revoke abcDEF012345 --reason 'left on a laptop'
-  nlactl token revoke abcDEF012345 --yes --wait 10s")]
-    Revoke(Revoke),
+  nlactl token revoke abcDEF012345 ghiJKL678901 --yes --wait 10s
+  nlactl token revoke --owner etl --dry-run
+  nlactl token revoke --all-matching 'owner=etl,database=shop' --yes --wait")]
+    Revoke(Box<Revoke>),
     /// Replace a token; both work until the overlap ends
     #[command(after_help = "\
 Examples:

@@ -26,6 +26,8 @@ pub(crate) struct Edge {
     revoked_at: When,
     draining_since: When,
     draining_reason: Option<String>,
+    last_heard_at: When,
+    fenced_at: When,
     calls_total: Option<u64>,
     calls_running: Option<u32>,
     audit_queue_length: Option<u64>,
@@ -68,6 +70,8 @@ impl Edge {
             revoked_at: When::from_wire(edge.revoked_at.as_ref()),
             draining_since: When::from_wire(edge.draining_since.as_ref()),
             draining_reason: edge.draining_since.map(|_| edge.draining_reason),
+            last_heard_at: When::from_wire(edge.last_heard_at.as_ref()),
+            fenced_at: When::from_wire(edge.fenced_at.as_ref()),
             calls_total: edge.usage.as_ref().map(|usage| usage.calls_total),
             calls_running: edge.usage.as_ref().map(|usage| usage.calls_running),
             audit_queue_length: edge.usage.as_ref().map(|usage| usage.audit_queue_length),
@@ -130,6 +134,10 @@ impl Show for Edge {
         let table = match &self.draining_reason {
             None => table,
             Some(reason) => table.field("Draining", self.draining_since.full("-")).optional("Reason", reason),
+        };
+        let table = match self.fenced_at.0 {
+            None => table,
+            Some(_) => table.field("Refuses from", self.fenced_at.full("-")),
         };
         self.meta.rows(table)
     }

@@ -7,6 +7,7 @@ pub(crate) mod check;
 pub(crate) mod database;
 pub(crate) mod edge;
 pub(crate) mod operator;
+pub(crate) mod receipt;
 pub(crate) mod role;
 pub(crate) mod system;
 pub(crate) mod token;

@@ -1,7 +1,6 @@
-//! Tokens: seen without their secret, created with it, revoked with a report
-//! from each edge.
+//! Tokens: seen without their secret, and created with it.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use nla_domain::secret::Secret;
 use nla_proto::v1;
@@ -11,7 +10,7 @@ use super::{
     Listed,
     wire::{self, Meta, When},
 };
-use crate::output::{Cell, Show, Table, Tone, elapsed, millis};
+use crate::output::{Cell, Show, Table, Tone};
 
 /// A token without its secret.
 #[derive(Debug, Serialize)]
@@ -199,79 +198,6 @@ impl Show for NewToken {
 
     fn essence(&self) -> Vec<String> {
         vec![self.delivery.line()]
-    }
-}
-
-/// A revocation, with what each connected edge confirmed.
-#[derive(Debug, Serialize)]
-pub(crate) struct Revocation {
-    token: Token,
-    revision: u64,
-    applied_everywhere: bool,
-    slowest_ms: Option<f64>,
-    edges: Vec<Applied>,
-}
-
-#[derive(Debug, Serialize)]
-struct Applied {
-    edge: String,
-    applied: bool,
-    after_ms: Option<f64>,
-    #[serde(skip)]
-    after: Duration,
-}
-
-impl Revocation {
-    pub(crate) fn from_wire(answer: v1::RevokeTokenResponse) -> Self {
-        let edges: Vec<_> = answer
-            .edges
-            .into_iter()
-            .map(|edge| {
-                let after = wire::duration(edge.after.as_ref());
-                let after_ms = edge.applied.then(|| millis(after));
-                Applied { edge: edge.edge_id, applied: edge.applied, after_ms, after }
-            })
-            .collect();
-        Self {
-            token: Token::from_wire(answer.token.unwrap_or_default()),
-            revision: answer.revision,
-            applied_everywhere: edges.iter().all(|edge| edge.applied),
-            slowest_ms: edges.iter().filter(|edge| edge.applied).map(|edge| edge.after).max().map(millis),
-            edges,
-        }
-    }
-
-    /// The edges that did not confirm.
-    pub(crate) fn silent(&self) -> Vec<&str> {
-        self.edges.iter().filter(|edge| !edge.applied).map(|edge| edge.edge.as_str()).collect()
-    }
-}
-
-impl Show for Revocation {
-    fn table(&self) -> Table {
-        let mut table = Table::fields();
-        for edge in &self.edges {
-            let state = if edge.applied {
-                Cell::text(format_args!("applied in {}", elapsed(edge.after))).toned(Tone::Good)
-            } else {
-                Cell::text("not confirmed").toned(Tone::Bad)
-            };
-            table = table.field(&edge.edge, state);
-        }
-        let applied = self.edges.iter().filter(|edge| edge.applied);
-        let (count, total) = (applied.clone().count(), self.edges.len());
-        let id = &self.token.id;
-        match applied.map(|edge| edge.after).max() {
-            _ if total == 0 => table.line(format_args!("token {id} revoked; no edge was connected")),
-            Some(slowest) => {
-                table.line(format_args!("token {id} revoked on {count}/{total} edges in {}", elapsed(slowest)))
-            }
-            None => table.line(format_args!("token {id} revoked on 0/{total} edges")),
-        }
-    }
-
-    fn essence(&self) -> Vec<String> {
-        vec![self.token.id.clone()]
     }
 }
 

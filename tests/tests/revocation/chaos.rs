@@ -80,10 +80,10 @@ async fn no_call_is_admitted_after_its_tokens_receipt() {
 
     let mut dice = Dice(seed);
     let mut ended: HashMap<usize, (Instant, Timestamp)> = HashMap::new();
-    for victim in 0..TOKENS - 2 {
+    for (victim, (id, _)) in tokens.iter().enumerate().take(TOKENS - 2) {
         // One thing goes wrong before, and one while the revocation is under way.
         trouble(&mut fleet, &mut dice).await;
-        let (code, answer, err) = fleet.nlactl(&["token", "revoke", &tokens[victim].0, "--yes", "--wait", "0s"]);
+        let (code, answer, err) = fleet.nlactl(&["token", "revoke", id, "--yes", "--wait", "0s"]);
         assert!(code == 0 || code == 1, "{code} {answer:#} {err}");
         let revision = answer["receipt"]["revision"].to_string();
         trouble(&mut fleet, &mut dice).await;
@@ -115,7 +115,7 @@ async fn no_call_is_admitted_after_its_tokens_receipt() {
         caller.await.unwrap();
     }
 
-    let made = made.lock().unwrap();
+    let made = std::mem::take(&mut *made.lock().unwrap());
     for token in 0..TOKENS {
         let done = made.iter().filter(|call| call.token == token && call.done).count();
         assert!(done > 0, "seed {seed}: token {token} was never used");
@@ -149,22 +149,22 @@ async fn trouble(fleet: &mut Fleet, dice: &mut Dice) {
     let edge = usize::try_from(dice.below(EDGES as u64)).unwrap();
     match dice.below(5) {
         0 => {
-            println!("  the control plane is killed");
+            eprintln!("  the control plane is killed");
             fleet.plane.kill();
             tokio::time::sleep(Duration::from_millis(dice.below(1_500))).await;
             fleet.plane.start();
         }
         1 if fleet.edges[edge].running.is_some() => {
-            println!("  {} is killed", fleet.edges[edge].id);
+            eprintln!("  {} is killed", fleet.edges[edge].id);
             fleet.edges[edge].kill();
         }
         2 if fleet.edges[edge].running.is_some() => {
-            println!("  {} is killed and started", fleet.edges[edge].id);
+            eprintln!("  {} is killed and started", fleet.edges[edge].id);
             fleet.edges[edge].kill();
             fleet.edges[edge].start();
         }
         3 if fleet.edges[edge].running.is_some() => {
-            println!("  {} is stopped", fleet.edges[edge].id);
+            eprintln!("  {} is stopped", fleet.edges[edge].id);
             fleet.edges[edge].signal("STOP");
         }
         _ => tokio::time::sleep(Duration::from_millis(dice.below(700))).await,

@@ -1,5 +1,5 @@
-//! Calls of many tokens on several edges, which are killed, stopped and started
-//! again like the control plane, while one token after the other is revoked.
+//! Calls of many tokens on several edges, which are killed, stopped, cut off and
+//! started again, like the control plane is, while one token after the other is revoked.
 //! Once its receipt is complete, no call of a token is admitted by anybody.
 
 use std::{
@@ -26,6 +26,8 @@ const TOKENS: usize = 8;
 const CALLERS: usize = 2;
 /// Between two calls of one caller.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Calls that try an ended token on each edge at once.
+const TRIES: usize = 4;
 /// In which a receipt is complete, whatever is down.
 const RECEIPT: &str = "40s";
 
@@ -78,9 +80,15 @@ async fn no_call_is_admitted_after_its_tokens_receipt() {
         }));
     }
 
+    let all_used = || {
+        let made = made.lock().unwrap();
+        (0..TOKENS).all(|token| made.iter().any(|call| call.token == token && call.done))
+    };
+    wait_for("a call with each token", || async { all_used() }).await.unwrap();
+
     let mut dice = Dice(seed);
     let mut ended: HashMap<usize, (Instant, Timestamp)> = HashMap::new();
-    for (victim, (id, _)) in tokens.iter().enumerate().take(TOKENS - 2) {
+    for (victim, (id, secret)) in tokens.iter().enumerate().take(TOKENS - 2) {
         // One thing goes wrong before, and one while the revocation is under way.
         trouble(&mut fleet, &mut dice).await;
         let (code, answer, err) = fleet.nlactl(&["token", "revoke", id, "--yes", "--wait", "0s"]);
@@ -94,14 +102,28 @@ async fn no_call_is_admitted_after_its_tokens_receipt() {
         assert_eq!(code, 0, "seed {seed}: {answer:#} {err}");
         let states: Vec<_> = answer["edges"].as_array().unwrap().iter().map(|edge| edge["state"].to_string()).collect();
         println!("token {victim}: {}", states.join(" "));
-        // Whoever was stopped goes on, with all that lies in its sockets.
+        // The ended token is tried at once, also on those that are stopped or cut off.
+        let mut tries = Vec::new();
+        for edge in fleet.edges.iter().flat_map(|edge| [edge; TRIES]) {
+            let (client, made) = (edge.client(&fleet.web, secret), Arc::clone(&made));
+            tries.push(tokio::spawn(async move {
+                let began = Instant::now();
+                let done = query(&client).await == Reply::Done;
+                made.lock().unwrap().push(Made { token: victim, began, done });
+            }));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        // Whoever was away goes on, with all that lies in its sockets.
         for edge in &mut fleet.edges {
+            edge.link.set_open(true);
             match &edge.running {
                 Some(_) => edge.signal("CONT"),
                 None => edge.start(),
             }
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        for each in tries {
+            each.await.unwrap();
+        }
     }
     for edge in &fleet.edges {
         edge.ready(&fleet.web).await;
@@ -147,7 +169,7 @@ async fn no_call_is_admitted_after_its_tokens_receipt() {
 /// Kills, stops or starts something; the control plane is there afterwards.
 async fn trouble(fleet: &mut Fleet, dice: &mut Dice) {
     let edge = usize::try_from(dice.below(EDGES as u64)).unwrap();
-    match dice.below(5) {
+    match dice.below(6) {
         0 => {
             eprintln!("  the control plane is killed");
             fleet.plane.kill();
@@ -166,6 +188,12 @@ async fn trouble(fleet: &mut Fleet, dice: &mut Dice) {
         3 if fleet.edges[edge].running.is_some() => {
             eprintln!("  {} is stopped", fleet.edges[edge].id);
             fleet.edges[edge].signal("STOP");
+        }
+        4 => {
+            eprintln!("  {} is cut off", fleet.edges[edge].id);
+            fleet.edges[edge].link.set_open(false);
+            // Heartbeats get on their way that arrive late.
+            tokio::time::sleep(Duration::from_millis(dice.below(3_000))).await;
         }
         _ => tokio::time::sleep(Duration::from_millis(dice.below(700))).await,
     }

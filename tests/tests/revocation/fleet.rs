@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::{
     binaries::program,
+    link::Link,
     plane::Plane,
     process::{Ended, Running},
 };
@@ -42,6 +43,8 @@ pub(crate) struct EdgeProcess {
     pub(crate) port: u16,
     folder: PathBuf,
     pub(crate) running: Option<Running>,
+    /// Its way to the control plane, where the test may block it.
+    pub(crate) link: Link,
 }
 
 /// What became of a call.
@@ -106,15 +109,18 @@ impl Fleet {
         let join = self.admin().await.join_token(id).await.unwrap();
         write_private(&folder.join(format!("{id}.join")), join.expose().as_bytes()).unwrap();
         let port = free_port().unwrap();
+        let link = Link::to(self.plane.port).await;
+        // From this machine by the link, from elsewhere without.
+        let through = if control_plane == "127.0.0.1" { link.port } else { self.plane.port };
         let config = format!(
             "join_token_file = \"{id}.join\"\nstate_dir = \"{id}\"\nlisten = \"127.0.0.1:{port}\"\nshutdown_seconds = 5\n\
-             [control_plane]\nurl = \"https://{control_plane}:{}\"\nenrolment_url = \"https://{control_plane}:{}\"\n\
+             [control_plane]\nurl = \"https://{control_plane}:{through}\"\nenrolment_url = \"https://{control_plane}:{}\"\n\
              [tls]\ncertificate = \"web.pem\"\nkey = \"web.key\"\n\
              [limits]\naddress_per_second = 10000\naddress_burst = 10000\n",
-            self.plane.port, self.plane.enrolment_port
+            self.plane.enrolment_port
         );
         fs::write(folder.join(format!("{id}.toml")), config).unwrap();
-        EdgeProcess { id: id.to_owned(), port, folder, running: None }
+        EdgeProcess { id: id.to_owned(), port, folder, running: None, link }
     }
 
     /// A token that every edge has taken over.

@@ -7,6 +7,7 @@
 mod binaries;
 mod chaos;
 mod fleet;
+mod link;
 mod partition;
 #[path = "../programs/plane.rs"]
 #[expect(dead_code, reason = "the tests of the programs use more of it")]

@@ -169,7 +169,7 @@ async fn no_call_is_admitted_after_its_tokens_receipt() {
 /// Kills, stops or starts something; the control plane is there afterwards.
 async fn trouble(fleet: &mut Fleet, dice: &mut Dice) {
     let edge = usize::try_from(dice.below(EDGES as u64)).unwrap();
-    match dice.below(6) {
+    match dice.below(8) {
         0 => {
             eprintln!("  the control plane is killed");
             fleet.plane.kill();
@@ -189,11 +189,12 @@ async fn trouble(fleet: &mut Fleet, dice: &mut Dice) {
             eprintln!("  {} is stopped", fleet.edges[edge].id);
             fleet.edges[edge].signal("STOP");
         }
-        4 => {
+        // The one way to an edge that answers and cannot be told.
+        4..=6 => {
             eprintln!("  {} is cut off", fleet.edges[edge].id);
             fleet.edges[edge].link.set_open(false);
             // Heartbeats get on their way that arrive late.
-            tokio::time::sleep(Duration::from_millis(dice.below(3_000))).await;
+            tokio::time::sleep(Duration::from_millis(dice.below(600))).await;
         }
         _ => tokio::time::sleep(Duration::from_millis(dice.below(700))).await,
     }

@@ -14,6 +14,8 @@ fn main() -> Result<()> {
     tonic_prost_build::configure()
         // Item bodies are encoded once per revision and shared by all streams.
         .bytes(".nla.v1.Item.body")
+        // An order, so that the same request always has the same digest.
+        .btree_map(".nla.v1")
         // Messages with secrets get a `Debug` that shows none.
         .skip_debug([
             ".nla.v1.Token",

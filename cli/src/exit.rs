@@ -130,6 +130,7 @@ fn exit_of(kind: ErrorKind) -> Exit {
         | ErrorKind::TimedOut
         | ErrorKind::Cancelled
         | ErrorKind::Stale
+        | ErrorKind::Quarantined
         | ErrorKind::AuditUnavailable
         | ErrorKind::Unavailable
         | ErrorKind::Internal => Exit::Failed,
@@ -155,7 +156,8 @@ fn next_after(kind: ErrorKind) -> Option<&'static str> {
         | ErrorKind::DatabaseUnavailable
         | ErrorKind::DatabaseRoleRefused
         | ErrorKind::Cancelled
-        | ErrorKind::Stale => None,
+        | ErrorKind::Stale
+        | ErrorKind::Quarantined => None,
     }
 }
 

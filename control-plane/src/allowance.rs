@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -19,6 +20,15 @@ pub(crate) struct Allowances {
     burst: u32,
     refill: Duration,
     sources: Mutex<HashMap<String, Allowance>>,
+}
+
+/// Who shares an allowance: an IPv4 address, or an IPv6 network of 64 bits, which
+/// is what one customer gets.
+pub(crate) fn source_of(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).to_string(),
+        v4 @ IpAddr::V4(_) => v4.to_string(),
+    }
 }
 
 #[derive(Debug)]
@@ -81,6 +91,15 @@ mod tests {
         assert_eq!(allowances.take("a"), None);
         tokio::time::advance(REFILL * 100).await;
         assert_eq!((0..1_000).filter(|_| allowances.take("a").is_some()).count(), 10, "rest does not pile up");
+    }
+
+    #[test]
+    fn one_customer_is_one_source() {
+        let source = |text: &str| source_of(text.parse().unwrap());
+        assert_eq!(source("2001:db8:1:2:3:4:5:6"), source("2001:db8:1:2::1"));
+        assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
+        assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
+        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
     }
 
     #[tokio::test(start_paused = true)]

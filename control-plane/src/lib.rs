@@ -11,3 +11,5 @@ pub mod pki;
 mod services;
 pub mod store;
 mod stream;
+mod tasks;
+mod uses;

@@ -36,6 +36,8 @@ pub enum ErrorKind {
     Cancelled,
     /// The edge has not heard from the control plane for too long.
     Stale,
+    /// An operator has taken the edge out of service.
+    Quarantined,
     /// The call cannot be recorded, so it is not answered.
     AuditUnavailable,
     /// No such object.
@@ -56,7 +58,7 @@ pub type GrpcCode = i32;
 
 impl ErrorKind {
     /// Every kind, for tests and metrics.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::MissingToken,
         Self::InvalidToken,
         Self::AddressRefused,
@@ -72,6 +74,7 @@ impl ErrorKind {
         Self::TimedOut,
         Self::Cancelled,
         Self::Stale,
+        Self::Quarantined,
         Self::AuditUnavailable,
         Self::NotFound,
         Self::Conflict,
@@ -98,6 +101,7 @@ impl ErrorKind {
             Self::TimedOut => ("timed_out", 504, 4),
             Self::Cancelled => ("cancelled", 499, 1),
             Self::Stale => ("stale", 503, 14),
+            Self::Quarantined => ("quarantined", 503, 14),
             Self::AuditUnavailable => ("audit_unavailable", 503, 14),
             Self::NotFound => ("not_found", 404, 5),
             Self::Conflict => ("conflict", 409, 6),

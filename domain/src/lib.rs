@@ -10,6 +10,7 @@ pub mod database;
 pub mod error;
 pub mod id;
 pub mod join;
+pub mod label;
 pub mod operator;
 pub mod policy;
 pub mod role;

@@ -3,6 +3,8 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use ipnet::IpNet;
+
 use crate::{
     clock::Timestamp,
     credential::Credential,
@@ -79,10 +81,19 @@ pub fn authenticate(
     still_valid(snapshot, token, now, age)?;
     // An IPv4 client of a dual-stack socket shows up as ::ffff:a.b.c.d.
     let peer = peer.to_canonical();
-    if !token.allowed_cidrs.is_empty() && !token.allowed_cidrs.iter().any(|net| net.contains(&peer)) {
+    if !token.allowed_cidrs.is_empty() && !token.allowed_cidrs.iter().any(|net| holds(net, peer)) {
         return Err(AuthFailure::Address);
     }
     Ok(Arc::clone(token))
+}
+
+/// Whether an address lies in a range. A range of IPv4 addresses may be written
+/// as IPv6 maps them (RFC 4291, section 2.5.5.2); a wider one is of IPv6 alone.
+fn holds(net: &IpNet, peer: IpAddr) -> bool {
+    match (net, peer) {
+        (IpNet::V6(net), IpAddr::V4(peer)) => net.prefix_len() >= 96 && net.contains(&peer.to_ipv6_mapped()),
+        (net, peer) => net.contains(&peer),
+    }
 }
 
 /// Decides whether a token that was accepted earlier still stands.

@@ -28,11 +28,17 @@ pub(crate) enum EdgeCommand {
     /// List edges, connected or not
     #[command(after_help = "Examples:\n  nlactl edge list\n  nlactl edge list -o json")]
     List,
+    /// Show one edge
+    #[command(after_help = "Examples:\n  nlactl edge show edge-1\n  nlactl edge show edge-1 -o yaml")]
+    Show {
+        /// The edge
+        id: EdgeId,
+    },
     /// Create a join token, with which one edge enrols once
     #[command(after_help = "\
 Examples:
   nlactl edge join-token edge-1 --out edge-1.join
-  nlactl edge join-token edge-1 --ttl 30m")]
+  nlactl edge join-token edge-1 --ttl 30m --allow-cidr 10.1.0.0/16")]
     JoinToken(Join),
     /// Ban an edge: its certificate and its copy of the state are worth nothing any more
     #[command(
@@ -56,6 +62,26 @@ Examples:
         #[arg(long, default_value = "")]
         reason: String,
     },
+    /// Suspend an edge: it refuses all calls, cancels running ones and forgets what it knows, until `release`
+    #[command(after_help = "\
+Examples:
+  nlactl edge quarantine edge-1 --reason 'calls from an unknown network'
+  nlactl edge quarantine edge-1 --yes")]
+    Quarantine {
+        /// The edge
+        id: EdgeId,
+        /// Why, for the audit log and the edge's /readyz
+        #[arg(long, default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        confirm: Confirm,
+    },
+    /// End a quarantine: the edge gets the whole state and serves again
+    #[command(after_help = "Examples:\n  nlactl edge release edge-1")]
+    Release {
+        /// The edge
+        id: EdgeId,
+    },
     /// End a drain: the edge is ready again
     #[command(after_help = "Examples:\n  nlactl edge resume edge-1")]
     Resume {
@@ -71,6 +97,9 @@ pub(crate) struct Join {
     /// How long the join token can be used [default: 10m]
     #[arg(long, value_parser = parse_span, value_name = "TIME")]
     ttl: Option<Duration>,
+    /// Only accepted from these addresses; repeat for more [default: from anywhere]
+    #[arg(long = "allow-cidr", value_name = "CIDR")]
+    allowed_cidrs: Vec<String>,
     /// Write it to a new file that only you may read, and do not show it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -86,6 +115,15 @@ impl EdgeCommand {
                     })
                     .await?;
                 output.result(&List(answer.edges.into_iter().map(Edge::from_wire).collect()))
+            }
+            Self::Show { id } => {
+                let request = v1::GetEdgeRequest { id: id.to_string() };
+                let answer = Session::open(globals)?
+                    .call(&format!("show edge {id}"), request, async |channel, request| {
+                        EdgesClient::new(channel).get(request).await
+                    })
+                    .await?;
+                output.result(&Edge::from_wire(answer))
             }
             Self::JoinToken(join) => join.run(&Session::open(globals)?, output).await,
             Self::Revoke { id, reason, confirm } => {
@@ -113,6 +151,27 @@ impl EdgeCommand {
                     .await?;
                 output.result(&Edge::from_wire(answer))
             }
+            Self::Quarantine { id, reason, confirm } => {
+                confirm.obtain(&format!("Put edge {id} into quarantine? Its running calls are cancelled."))?;
+                let session = Session::open(globals)?;
+                let (idempotency_key, id, reason) = (session.key(), id.to_string(), reason.clone());
+                let what = format!("put edge {id} into quarantine");
+                let request = v1::QuarantineEdgeRequest { idempotency_key, id, reason };
+                let answer = session
+                    .call(&what, request, async |channel, request| EdgesClient::new(channel).quarantine(request).await)
+                    .await?;
+                output.result(&Edge::from_wire(answer))
+            }
+            Self::Release { id } => {
+                let session = Session::open(globals)?;
+                let request = v1::ReleaseEdgeRequest { idempotency_key: session.key(), id: id.to_string() };
+                let answer = session
+                    .call(&format!("release edge {id}"), request, async |channel, request| {
+                        EdgesClient::new(channel).release(request).await
+                    })
+                    .await?;
+                output.result(&Edge::from_wire(answer))
+            }
             Self::Resume { id } => {
                 let session = Session::open(globals)?;
                 let request = v1::ResumeEdgeRequest { idempotency_key: session.key(), id: id.to_string() };
@@ -135,6 +194,7 @@ impl Join {
             idempotency_key: session.key(),
             edge_id: edge.clone(),
             lifetime: wire_span(self.ttl),
+            allowed_cidrs: self.allowed_cidrs.clone(),
         };
         let answer = session
             .call(&format!("create a join token for {edge}"), request, async |channel, request| {

@@ -61,6 +61,11 @@ impl Output {
         Self { format, quiet, colour: terminal && !set("NO_COLOR") && !dumb, width: width.max(40) }
     }
 
+    /// True when people read the result.
+    pub(crate) fn is_table(&self) -> bool {
+        self.format == Format::Table
+    }
+
     /// Shows the command's one result.
     pub(crate) fn result(&self, value: &impl Show) -> Result<(), CliError> {
         write_stdout(&self.render(value)?)

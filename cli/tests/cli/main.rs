@@ -13,3 +13,4 @@ mod operations;
 mod renewal;
 mod server;
 mod support;
+mod tokens;

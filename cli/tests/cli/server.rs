@@ -126,6 +126,10 @@ impl Tokens for Service {
     async fn rotate(&self, _: Request<v1::RotateTokenRequest>) -> Result<Response<v1::RotateTokenResponse>, Status> {
         Err(Status::unimplemented("not planned"))
     }
+
+    async fn update(&self, _: Request<v1::UpdateTokenRequest>) -> Result<Response<v1::TokenView>, Status> {
+        Err(Status::unimplemented("not planned"))
+    }
 }
 
 #[tonic::async_trait]
@@ -157,6 +161,18 @@ impl Edges for Service {
     }
 
     async fn resume(&self, _: Request<v1::ResumeEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
+        Err(Status::unimplemented("not planned"))
+    }
+
+    async fn get(&self, _: Request<v1::GetEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
+        Err(Status::unimplemented("not planned"))
+    }
+
+    async fn quarantine(&self, _: Request<v1::QuarantineEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
+        Err(Status::unimplemented("not planned"))
+    }
+
+    async fn release(&self, _: Request<v1::ReleaseEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
         Err(Status::unimplemented("not planned"))
     }
 }

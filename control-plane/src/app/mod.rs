@@ -31,6 +31,8 @@ use crate::{
     services::{self, Context},
     store::{CaSlot, State, Store, StoreError, StoreOptions},
     stream::{Publisher, Registry, SyncContext},
+    tasks::Expiry,
+    uses::Uses,
 };
 use certificate::ServerCertificate;
 
@@ -188,8 +190,10 @@ async fn assemble(config: &Config, clock: &Arc<dyn WallClock>, store: Store) -> 
             snapshots: Semaphore::new(as_usize(config.limits.concurrent_snapshots)),
             shutdown: CancellationToken::new(),
             clock: Arc::clone(clock),
+            uses: Arc::new(Uses::new(store.clone(), Arc::clone(clock))),
         }),
         refusals,
+        token_policy: config.tokens,
         started_at: clock.now(),
         sessions: TaskTracker::new(),
         store,
@@ -250,6 +254,10 @@ impl App {
         tasks.spawn(async move { publisher.run().await.map_or_else(|_| RunError::Task("the publisher"), never) });
         tasks.spawn(async move { never(certificate.renew().await) });
         tasks.spawn(record_refusals(context.store.clone(), refused));
+        let expiry = Expiry::new(context.store.clone(), Arc::clone(&context.clock));
+        tasks.spawn(async move { never(expiry.run().await) });
+        let uses = Arc::clone(&context.sync.uses);
+        tasks.spawn(async move { never(uses.save_for_ever().await) });
         tracing::info!(listen = %addresses.0, enrolment = %addresses.1, revision = %context.store.state().revision, "control plane serves");
 
         let mut outcome = tokio::select! {
@@ -280,6 +288,7 @@ impl App {
             servers.shutdown().await;
         }
         tasks.shutdown().await;
+        context.sync.uses.save().await;
         context.store.clone().close().await;
         outcome
     }

@@ -11,6 +11,12 @@ use nla_domain::{
 };
 use nla_proto::failure::Failure;
 
+/// What the holder of an edge's certificate is told that the store does not
+/// hold. It is either the edge itself, after somebody else has joined under its
+/// name, or a copy of a key.
+pub(crate) const EDGE_REPLACED: &str = "this edge's certificate was replaced by another one, of a renewal or of a new join under its name; \
+     if that was not you, revoke the edge, otherwise make a join token for this one";
+
 /// Who calls, from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {

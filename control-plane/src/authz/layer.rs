@@ -25,7 +25,7 @@ use tower::{Layer, Service};
 
 use super::{
     Refusals,
-    caller::{Caller, Who},
+    caller::{Caller, EDGE_REPLACED, Who},
     rules::{self, Rule},
     slots::Slots,
 };
@@ -185,7 +185,13 @@ fn who(state: &State, certificate: &PeerCertificate) -> Result<Who, Failure> {
     match &certificate.peer {
         Peer::Edge(id) => {
             let edge = state.edges.get(id).ok_or_else(|| refuse("this edge is not enrolled: join again"))?;
-            if edge.value.revoked.is_some() { Ok(Who::RevokedEdge(id.clone())) } else { Ok(Who::Edge(id.clone())) }
+            if edge.value.revoked.is_some() {
+                return Ok(Who::RevokedEdge(id.clone()));
+            }
+            if edge.value.held(&certificate.serial).is_none() {
+                return Err(refuse(EDGE_REPLACED));
+            }
+            Ok(Who::Edge(id.clone()))
         }
         Peer::Operator(name) => {
             let operator = state.operators.get(name).ok_or_else(|| refuse("this operator does not exist"))?;

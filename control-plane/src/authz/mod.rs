@@ -9,6 +9,7 @@ pub mod rules;
 mod slots;
 
 pub use caller::Caller;
+pub(crate) use caller::EDGE_REPLACED;
 pub(crate) use layer::{AuthorizationLayer, Gate, Listener};
 pub(crate) use refusals::Refusals;
 pub(crate) use slots::Slots;

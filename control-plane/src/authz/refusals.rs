@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use nla_proto::{failure::Failure, tls::peer::Peer, tls::server::ConnectInfo, v1};
 use tokio::sync::mpsc;
 
-use crate::allowance::Allowances;
+use crate::allowance::{self, Allowances};
 
 /// Events of one source before the rate applies.
 const BURST: u32 = 10;
@@ -40,8 +40,9 @@ impl Refusals {
             Some(Peer::ControlPlane) => "control-plane".to_owned(),
             None => "unknown".to_owned(),
         };
-        let source = if connection.peer.is_some() { &actor } else { &address };
-        let Some(left_out) = self.allowances.take(source) else { return };
+        let source =
+            if connection.peer.is_some() { actor.clone() } else { allowance::source_of(connection.remote.ip()) };
+        let Some(left_out) = self.allowances.take(&source) else { return };
         tracing::warn!(%actor, method, %address, reason = %failure, "call refused");
         let mut reason = failure.message.clone();
         if left_out > 0 {

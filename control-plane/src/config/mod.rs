@@ -4,6 +4,7 @@
 //! defaults.
 
 mod raw;
+mod tokens;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -15,6 +16,7 @@ use nla_domain::snapshot::{DEFAULT_STANDARD_STALENESS, DEFAULT_STRICT_STALENESS,
 
 pub use nla_proto::startup::{ConfigError, LogConfig, LogFormat};
 pub use raw::Overrides;
+pub use tokens::TokenPolicy;
 
 /// Port of the main listener; nothing well known uses it.
 pub const DEFAULT_PORT: u16 = 7443;
@@ -49,6 +51,8 @@ pub struct Config {
     pub trust_domain: String,
     /// How long tokens outlive an edge's contact.
     pub staleness: StalenessBounds,
+    /// How long tokens may live.
+    pub tokens: TokenPolicy,
     /// Bounds on load.
     pub limits: Limits,
     /// Time that running calls get when the program stops.
@@ -105,6 +109,7 @@ impl Config {
             names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
             trust_domain: DEFAULT_TRUST_DOMAIN.to_owned(),
             staleness: StalenessBounds::default(),
+            tokens: TokenPolicy::default(),
             limits: Limits::default(),
             shutdown_deadline: DEFAULT_SHUTDOWN,
             log: LogConfig::default(),

@@ -11,7 +11,7 @@ use nla_domain::snapshot::MAX_STALENESS;
 use nla_proto::startup::{self, RawLog};
 use serde::Deserialize;
 
-use super::{Config, ConfigError, Limits, StalenessBounds, default_key_file, staleness_range};
+use super::{Config, ConfigError, Limits, StalenessBounds, default_key_file, staleness_range, tokens::RawTokens};
 
 /// Values from flags and the environment.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +45,7 @@ pub(super) struct RawConfig {
     trust_domain: Option<String>,
     shutdown_seconds: Option<u64>,
     staleness: RawStaleness,
+    tokens: RawTokens,
     limits: RawLimits,
     log: RawLog,
 }
@@ -114,6 +115,7 @@ impl RawConfig {
             names: names(self.names, defaults.names)?,
             trust_domain: trust_domain(self.trust_domain, defaults.trust_domain)?,
             staleness: StalenessBounds { strict, standard },
+            tokens: self.tokens.check()?,
             limits: Limits {
                 concurrent_calls: count(
                     "limits.concurrent_calls",

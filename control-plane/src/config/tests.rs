@@ -45,6 +45,10 @@ fn a_refusal_names_key_value_and_range() {
         ("a.toml", "data_dir = 'd'\n[staleness]\nstrict_seconds = 0", "1 to 86400"),
         ("a.toml", "data_dir = 'd'\n[staleness]\nstandard_seconds = 86401", "1 to 86400"),
         ("a.toml", "data_dir = 'd'\n[staleness]\nstrict_seconds = 301", "at most staleness.standard_seconds"),
+        ("a.toml", "data_dir = 'd'\n[tokens]\nmax_lifetime_days = 0", "1 to 3650"),
+        ("a.toml", "data_dir = 'd'\n[tokens]\ndefault_lifetime_days = 3651", "1 to 3650"),
+        ("a.toml", "data_dir = 'd'\n[tokens]\ndefault_lifetime_days = 366", "max_lifetime_days, which is 365"),
+        ("a.toml", "data_dir = 'd'\n[tokens]\nallow_never = 'yes'", "allow_never = 'yes'"),
         ("a.toml", "data_dir = 'd'\n[limits]\nconnected_edges = 0", "1 to 100000"),
         ("a.toml", "data_dir = 'd'\n[log]\nformat = 'xml'", "text or json"),
         ("a.toml", "data_dir = 'd'\n[log]\nlevel = 'a=b=c'", "log.level"),
@@ -73,4 +77,13 @@ fn the_key_never_lies_in_the_folder_that_it_opens() {
     for folder in ["/d/data", "/d/data/", "/d/data/."] {
         assert_eq!(default_key_file(Path::new(folder)), Path::new("/d/data.kek"), "{folder}");
     }
+}
+
+#[test]
+fn a_shorter_longest_life_shortens_what_is_given_by_default() {
+    let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+    let policy = load("a.toml", "data_dir = 'd'\n[tokens]\nmax_lifetime_days = 30\nallow_never = true").unwrap().tokens;
+    assert_eq!(policy, TokenPolicy { allow_never: true, max_lifetime: days(30), default_lifetime: days(30) });
+    let policy = load("a.toml", "data_dir = 'd'").unwrap().tokens;
+    assert_eq!(policy, TokenPolicy { allow_never: false, max_lifetime: days(365), default_lifetime: days(90) });
 }

@@ -15,7 +15,10 @@ use super::{
     change::{Change, parse, required_revision, room},
     view,
 };
-use crate::store::{RecordKey, State, Stored};
+use crate::{
+    authz::Caller,
+    store::{RecordKey, State, Stored},
+};
 
 /// Databases of one control plane; lists have no pages.
 const MAX_DATABASES: usize = 1_000;
@@ -105,6 +108,8 @@ impl v1::databases_server::Databases for Databases {
         &self,
         request: Request<v1::TestDatabaseRequest>,
     ) -> Result<Response<v1::TestDatabaseResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let (actor, address) = (caller.to_string(), caller.remote().ip().to_string());
         let request = request.into_inner();
         let name: DatabaseName = parse("name", &request.name)?;
         find(&self.0.store.state(), &name, "name")?;
@@ -120,7 +125,21 @@ impl v1::databases_server::Databases for Databases {
                     .ok_or_else(|| Failure::new(ErrorKind::FailedPrecondition, message).with_field("edge_id"))?,
             ]
         };
-        Ok(Response::new(v1::TestDatabaseResponse { edges: registry.probe(edges, &name).await }))
+        let edges = registry.probe(edges, &name).await;
+        // It changes nothing, but logs in with a credential that the operator
+        // may not have.
+        let reached = edges.iter().filter(|edge| edge.result.as_ref().is_some_and(|result| result.ok)).count();
+        let event = v1::AdminEvent {
+            actor,
+            action: "/nla.v1.Databases/Test".to_owned(),
+            object: format!("database/{name}"),
+            client_address: address,
+            outcome: v1::Outcome::Succeeded.into(),
+            reason: format!("{reached} of {} edges reached it", edges.len()),
+            ..Default::default()
+        };
+        self.0.store.audit_admin(event).await?;
+        Ok(Response::new(v1::TestDatabaseResponse { edges }))
     }
 }
 

@@ -1,8 +1,9 @@
-//! Edges: which there are, what they hold, and how one is let in, drained or
-//! banned.
+//! Edges: which there are, what they hold, and how one is let in, drained, put
+//! into quarantine or banned.
 
 use std::{sync::Arc, time::Duration};
 
+use ipnet::{IpNet, Ipv4Net};
 use nla_domain::{error::ErrorKind, id::EdgeId, join::JoinToken};
 use nla_proto::{convert, failure::Failure, v1};
 use tonic::{Request, Response, Status};
@@ -13,7 +14,7 @@ use super::{
     tokens::bounded,
     view,
 };
-use crate::store::{Draft, Draining, EdgeRecord, JoinRecord, RecordKey, Revocation, State, Stored};
+use crate::store::{Draft, EdgeRecord, JoinRecord, Pause, RecordKey, Revocation, State, Stored};
 
 /// Long enough to start a machine by hand, too short to lie about.
 const DEFAULT_JOIN_LIFETIME: Duration = Duration::from_secs(600);
@@ -25,6 +26,8 @@ const MAX_EDGES: usize = 10_000;
 const FORGOTTEN_AT_ONCE: usize = 500;
 /// Join tokens that are kept at one time.
 const MAX_JOINS: usize = 10_000;
+/// Networks of one join token.
+const MAX_NETWORKS: usize = 20;
 
 /// The service.
 #[derive(Debug)]
@@ -40,6 +43,14 @@ impl v1::edges_server::Edges for Edges {
         Ok(Response::new(v1::ListEdgesResponse { edges }))
     }
 
+    async fn get(&self, request: Request<v1::GetEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
+        let id: EdgeId = parse("id", &request.get_ref().id)?;
+        let state = self.0.store.state();
+        let missing = || Failure::not_found("edge", id.as_str()).with_field("id");
+        let stored = state.edges.get(&id).ok_or_else(missing)?;
+        Ok(Response::new(self.with_connection(view::edge(stored))))
+    }
+
     async fn create_join_token(
         &self,
         request: Request<v1::CreateJoinTokenRequest>,
@@ -48,6 +59,7 @@ impl v1::edges_server::Edges for Edges {
         let edge: EdgeId = parse("edge_id", &request.edge_id)?;
         let lifetime = request.lifetime.as_ref();
         let lifetime = bounded("lifetime", lifetime, DEFAULT_JOIN_LIFETIME, Duration::from_secs(1), MAX_JOIN_LIFETIME)?;
+        let allowed_cidrs = networks(&request.allowed_cidrs)?;
         let pin = self.0.authority.pin();
         let answer = change.commit(&self.0.store, move |draft, recorder| {
             check_name_is_free(draft.state(), &edge)?;
@@ -57,9 +69,10 @@ impl v1::edges_server::Edges for Edges {
             let token =
                 JoinToken::generate(pin).map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))?;
             let expires_at = draft.now().plus(lifetime);
-            let after = serde_json::json!({ "join_token_expires_at": expires_at.to_string() });
+            let from: Vec<String> = allowed_cidrs.iter().map(ToString::to_string).collect();
+            let after = serde_json::json!({ "join_token_expires_at": expires_at.to_string(), "allowed_cidrs": from });
             recorder.record(draft, format!("edge/{edge}"), None, Some(after));
-            draft.put(JoinRecord { verifier: token.verifier(), edge, expires_at, spent_at: None });
+            draft.put(JoinRecord { verifier: token.verifier(), edge, expires_at, spent_at: None, allowed_cidrs });
             Ok(v1::CreateJoinTokenResponse {
                 join_token: token.to_text().expose().to_owned(),
                 expires_at: Some(convert::timestamp(expires_at)),
@@ -93,30 +106,51 @@ impl v1::edges_server::Edges for Edges {
         let (change, request) = Change::of(request, "/nla.v1.Edges/Drain", |r| &r.idempotency_key)?;
         let id: EdgeId = parse("id", &request.id)?;
         text("reason", &request.reason, 0, 500)?;
-        Ok(Response::new(self.set_draining(change, id, Some(request.reason)).await?))
+        Ok(Response::new(self.pause(change, id, |edge| &mut edge.draining, Some(request.reason)).await?))
     }
 
     async fn resume(&self, request: Request<v1::ResumeEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
         let (change, request) = Change::of(request, "/nla.v1.Edges/Resume", |r| &r.idempotency_key)?;
         let id: EdgeId = parse("id", &request.id)?;
-        Ok(Response::new(self.set_draining(change, id, None).await?))
+        Ok(Response::new(self.pause(change, id, |edge| &mut edge.draining, None).await?))
+    }
+
+    async fn quarantine(&self, request: Request<v1::QuarantineEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
+        let (change, request) = Change::of(request, "/nla.v1.Edges/Quarantine", |r| &r.idempotency_key)?;
+        let id: EdgeId = parse("id", &request.id)?;
+        text("reason", &request.reason, 0, 500)?;
+        Ok(Response::new(self.pause(change, id, |edge| &mut edge.quarantine, Some(request.reason)).await?))
+    }
+
+    async fn release(&self, request: Request<v1::ReleaseEdgeRequest>) -> Result<Response<v1::EdgeView>, Status> {
+        let (change, request) = Change::of(request, "/nla.v1.Edges/Release", |r| &r.idempotency_key)?;
+        let id: EdgeId = parse("id", &request.id)?;
+        Ok(Response::new(self.pause(change, id, |edge| &mut edge.quarantine, None).await?))
     }
 }
 
 impl Edges {
-    /// Records that an edge drains for `reason`, or no more. Its session sees
-    /// that in the store, at once or when the edge connects.
-    async fn set_draining(&self, change: Change, id: EdgeId, reason: Option<String>) -> Result<v1::EdgeView, Failure> {
+    /// Records that an edge drains or is in quarantine for `reason`, or no
+    /// more. Its session sees that in the store, at once or when the edge
+    /// connects.
+    async fn pause(
+        &self,
+        change: Change,
+        id: EdgeId,
+        which: fn(&mut EdgeRecord) -> &mut Option<Pause>,
+        reason: Option<String>,
+    ) -> Result<v1::EdgeView, Failure> {
         let stored = change.commit(&self.0.store, move |draft, recorder| {
             let missing = || Failure::not_found("edge", id.as_str()).with_field("id");
             let before = Arc::clone(draft.state().edges.get(&id).ok_or_else(missing)?);
             check_name_is_free(draft.state(), &id)?;
-            if before.value.draining.as_ref().map(|draining| &draining.reason) == reason.as_ref() {
+            let mut record = before.value.clone();
+            let pause = which(&mut record);
+            if pause.as_ref().map(|pause| &pause.reason) == reason.as_ref() {
                 return Ok(view::edge(&before));
             }
-            let since = before.value.draining.as_ref().map_or_else(|| draft.now(), |draining| draining.since);
-            let mut record = before.value.clone();
-            record.draining = reason.clone().map(|reason| Draining { since, reason });
+            let since = pause.as_ref().map_or_else(|| draft.now(), |pause| pause.since);
+            *pause = reason.clone().map(|reason| Pause { since, reason });
             let (old, new) = (view::edge_json(&before.value), view::edge_json(&record));
             let why = reason.as_deref().unwrap_or_default();
             recorder.record_why(draft, format!("edge/{id}"), Some(old), Some(new), why);
@@ -144,11 +178,36 @@ impl Edges {
             view.version = status.version;
             view.mcp_url = status.mcp_url;
             view.address = status.address;
+            view.web_certificate_expires_at = status.usage.as_ref().and_then(|usage| usage.web_certificate_expires_at);
             view.usage = status.usage;
             view.refused_items = status.refused;
         }
         view
     }
+}
+
+/// Networks of a join token. One that stands for IPv4 in IPv6 becomes the IPv4
+/// network that it means, since addresses are compared in that form.
+fn networks(texts: &[String]) -> Result<Vec<IpNet>, Failure> {
+    if texts.len() > MAX_NETWORKS {
+        let message = format!("a join token may have at most {MAX_NETWORKS} networks");
+        return Err(Failure::invalid("allowed_cidrs", message));
+    }
+    let network = |(at, text): (usize, &String)| {
+        let field = format!("allowed_cidrs[{at}]");
+        let net: IpNet = match text.parse::<std::net::IpAddr>() {
+            Ok(address) => address.into(),
+            Err(_) => parse(&field, text)?,
+        };
+        let mapped = match net {
+            IpNet::V6(net) if net.prefix_len() >= 96 => {
+                net.addr().to_ipv4_mapped().and_then(|address| Ipv4Net::new(address, net.prefix_len() - 96).ok())
+            }
+            _ => None,
+        };
+        Ok(mapped.map_or(net, IpNet::V4).trunc())
+    };
+    texts.iter().enumerate().map(network).collect()
 }
 
 /// A banned name stays banned: certificates that were issued under it may

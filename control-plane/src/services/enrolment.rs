@@ -1,7 +1,7 @@
 //! How an edge gets its certificate: the first one for a join token, the next
 //! ones for the certificate before.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use nla_domain::{
     clock::Timestamp,
@@ -14,10 +14,10 @@ use tonic::{Request, Response, Status};
 
 use super::{Context, change::Recorder, edges::check_name_is_free, view};
 use crate::{
-    allowance::Allowances,
-    authz::Caller,
+    allowance::{self, Allowances},
+    authz::{Caller, EDGE_REPLACED},
     pki::{Authority, Issued},
-    store::{Draft, EdgeRecord, JoinRecord, State},
+    store::{CertificateRecord, Draft, EdgeRecord, JoinRecord, State},
 };
 
 const JOIN: &str = "/nla.v1.Enrolment/Join";
@@ -57,15 +57,14 @@ impl v1::enrolment_server::Enrolment for Enrolment {
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
         let missing = || Failure::new(ErrorKind::Internal, "the connection is not one of our listeners'");
         let connection = request.extensions().get::<ConnectInfo>().cloned().ok_or_else(missing)?;
-        let address = connection.remote.ip().to_string();
-        if self.attempts.take(&address).is_none() {
+        if self.attempts.take(&allowance::source_of(connection.remote.ip())).is_none() {
             let failure =
                 Failure::new(ErrorKind::RateLimited, "too many attempts to join from this address: wait a minute");
             return Err(failure.into());
         }
         let request = request.into_inner();
         let joined = match JoinToken::parse(&request.join_token) {
-            Ok(token) => self.admit(token.verifier(), request.csr_pem, address).await,
+            Ok(token) => self.admit(token.verifier(), request.csr_pem, connection.remote.ip()).await,
             Err(error) => Err(Failure::new(ErrorKind::InvalidToken, error.to_string()).with_field("join_token")),
         };
         let (edge, issued) = joined.inspect_err(|failure| self.context.refusals.note(JOIN, &connection, failure))?;
@@ -86,9 +85,13 @@ impl v1::enrolment_server::Enrolment for Enrolment {
         let recorder = Recorder::new(RENEW, caller.to_string(), caller.remote().ip().to_string());
         let csr = request.into_inner().csr_pem;
         let authority = Arc::clone(&self.context.authority);
+        let serial = caller.serial().to_owned();
         let change = move |draft: &mut Draft<'_>| {
             check_name_is_free(draft.state(), &edge)?;
-            issue(draft, &recorder, &authority, &edge, &csr)
+            // What the gate has seen may have changed since.
+            let held = draft.state().edges.get(&edge).and_then(|edge| edge.value.held(&serial)).cloned();
+            let held = held.ok_or_else(|| Failure::new(ErrorKind::PermissionDenied, EDGE_REPLACED))?;
+            issue(draft, &recorder, &authority, &edge, &csr, Some(held))
         };
         let issued = self.context.store.mutate(&caller.to_string(), change).await?;
         Ok(Response::new(v1::RenewResponse {
@@ -100,14 +103,16 @@ impl v1::enrolment_server::Enrolment for Enrolment {
 impl Enrolment {
     /// Spends a join token. Drafts are made one after the other, so that of
     /// two requests with one token only one finds it unspent.
-    async fn admit(&self, verifier: JoinVerifier, csr: String, address: String) -> Result<(EdgeId, Issued), Failure> {
+    async fn admit(&self, verifier: JoinVerifier, csr: String, address: IpAddr) -> Result<(EdgeId, Issued), Failure> {
         let authority = Arc::clone(&self.context.authority);
         let change = move |draft: &mut Draft<'_>| {
             let mut join = find(draft.state(), &verifier, draft.now())?;
+            check_address(&join, address)?;
             let edge = join.edge.clone();
             check_name_is_free(draft.state(), &edge)?;
-            let recorder = Recorder::new(JOIN, format!("edge/{edge}"), address);
-            let issued = issue(draft, &recorder, &authority, &edge, &csr)?;
+            let recorder = Recorder::new(JOIN, format!("edge/{edge}"), address.to_string());
+            // Whoever holds the certificate before is not known: it ends here.
+            let issued = issue(draft, &recorder, &authority, &edge, &csr, None)?;
             join.spent_at = Some(draft.now());
             draft.put(join);
             Ok((edge, issued))
@@ -132,18 +137,36 @@ fn find(state: &State, verifier: &JoinVerifier, now: Timestamp) -> Result<JoinRe
     Ok(join.value.clone())
 }
 
+/// By the address of the connection: a header that a proxy could have set is
+/// no proof here.
+fn check_address(join: &JoinRecord, address: IpAddr) -> Result<(), Failure> {
+    // An IPv4 client of a dual-stack socket shows up as ::ffff:a.b.c.d.
+    let address = address.to_canonical();
+    if join.allowed_cidrs.is_empty() || join.allowed_cidrs.iter().any(|net| net.contains(&address)) {
+        return Ok(());
+    }
+    let message = format!(
+        "the join token of edge {} is not accepted from {address}; it was not used up: join from one of its networks, \
+         or ask an operator for one that this address may use (`nlactl edge join-token --allow-cidr`)",
+        join.edge
+    );
+    Err(Failure::new(ErrorKind::AddressRefused, message).with_field("join_token"))
+}
+
 fn issue(
     draft: &mut Draft<'_>,
     recorder: &Recorder,
     authority: &Authority,
     edge: &EdgeId,
     csr: &str,
+    previous: Option<CertificateRecord>,
 ) -> Result<Issued, Failure> {
     let issued = authority.issue_edge(csr, edge, draft.now(), EDGE_LIFETIME)?;
     let before = draft.state().edges.get(edge).map(|stored| stored.value.clone());
-    // An operator has said that this name drains; a new certificate says nothing to that.
-    let draining = before.as_ref().and_then(|edge| edge.draining.clone());
-    let record = EdgeRecord { id: edge.clone(), certificate: issued.record.clone(), revoked: None, draining };
+    // An operator has said that this name drains or is in quarantine; a new
+    // certificate says nothing to that.
+    let record = before.clone().unwrap_or_else(|| EdgeRecord::new(edge.clone(), issued.record.clone()));
+    let record = EdgeRecord { certificate: issued.record.clone(), previous, ..record };
     let before = before.as_ref().map(view::edge_json);
     recorder.record(draft, format!("edge/{edge}"), before, Some(view::edge_json(&record)));
     draft.put(record);

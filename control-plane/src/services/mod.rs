@@ -8,6 +8,7 @@ mod credentials;
 mod databases;
 mod edges;
 mod enrolment;
+mod first_use;
 mod ingest;
 mod operators;
 mod receipts;
@@ -26,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
-use crate::{authz::Refusals, pki::Authority, store::Store, stream::SyncContext};
+use crate::{authz::Refusals, config::TokenPolicy, pki::Authority, store::Store, stream::SyncContext};
 
 /// No administrative request comes near this.
 const MAX_ADMIN_BYTES: usize = 1 << 20;
@@ -43,6 +44,7 @@ pub(crate) struct Context {
     pub(crate) authority: Arc<Authority>,
     pub(crate) sync: Arc<SyncContext>,
     pub(crate) refusals: Refusals,
+    pub(crate) token_policy: TokenPolicy,
     pub(crate) started_at: Timestamp,
     /// Sessions, which outlive the calls that began them.
     pub(crate) sessions: TaskTracker,
@@ -64,7 +66,7 @@ pub(crate) async fn main_routes(
     }
     serve! {
         v1::tokens_server::TokensServer<_>, tokens::Tokens, MAX_ADMIN_BYTES;
-        v1::token_selection_server::TokenSelectionServer<_>, tokens::Selection, MAX_ADMIN_BYTES;
+        v1::token_selection_server::TokenSelectionServer<_>, tokens::Matching, MAX_ADMIN_BYTES;
         v1::receipts_server::ReceiptsServer<_>, receipts::Receipts, MAX_ADMIN_BYTES;
         v1::databases_server::DatabasesServer<_>, databases::Databases, MAX_ADMIN_BYTES;
         v1::credentials_server::CredentialsServer<_>, credentials::Credentials, MAX_ADMIN_BYTES;

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::Context;
+use super::{Context, first_use};
 use crate::{authz::Caller, stream::Session};
 
 /// Messages that wait for the network. Few, so that a slow edge is noticed
@@ -25,11 +25,13 @@ impl v1::edge_sync_server::EdgeSync for Sync {
     async fn sync(&self, request: Request<Streaming<v1::EdgeMessage>>) -> Result<Response<Self::SyncStream>, Status> {
         let caller = Caller::of(&request)?;
         let edge = caller.streaming_edge()?.clone();
+        first_use::settle(&self.0.store, &caller).await;
         let (out, stream) = mpsc::channel(QUEUE);
         let session = Session {
             context: Arc::clone(&self.0.sync),
             edge,
             remote: caller.remote(),
+            serial: caller.serial().to_owned(),
             not_after: caller.not_after(),
             out,
         };

@@ -3,7 +3,7 @@
 //! one. A refused change is taken back; a failed commit takes back the batch.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -11,7 +11,7 @@ use std::{
 use nla_domain::{
     clock::Timestamp,
     error::ErrorKind,
-    id::{EdgeId, Revision},
+    id::{EdgeId, Revision, TokenId},
     snapshot::ItemKey,
 };
 use nla_proto::{convert, failure::Failure, v1};
@@ -24,6 +24,7 @@ use super::{
     head::{AuditBody, ChangeBody, ChangedItem, ChangedRecord, HEAD_KEY, Head, chain},
     record::{IngestRecord, Meta, Record, RecordKey},
     state::{Entry, State},
+    token_use::{TokenUse, TokenUsesRecord},
 };
 use crate::crypto::{Keyring, NoRandomness, Tree, sealed::MAX_SEALS};
 
@@ -171,6 +172,37 @@ impl<'a> Batch<'a> {
         }
         let sealed = replaced.iter().try_for_each(|(key, _)| self.seal_record(key).map(|_| ()));
         sealed.inspect_err(|_| undo(&mut self.state, &mut replaced))
+    }
+
+    /// Keeps when tokens were last used.
+    pub(super) fn put_token_uses(&mut self, uses: Vec<(TokenId, TokenUse)>) -> Result<(), Failure> {
+        let mut shards: HashMap<u8, Vec<(TokenId, TokenUse)>> = HashMap::new();
+        for (token, used) in uses {
+            shards.entry(TokenUsesRecord::shard_of(&token)).or_default().push((token, used));
+        }
+        let mark = self.mark();
+        let mut replaced = Vec::new();
+        for (shard, uses) in shards {
+            let key = RecordKey::TokenUses(shard);
+            let held = self.state.token_uses.get(&shard);
+            let created_at = held.map_or(self.now, |stored| stored.meta.created_at);
+            let mut record =
+                held.map_or_else(|| TokenUsesRecord { shard, uses: BTreeMap::new() }, |stored| stored.value.clone());
+            record.set(uses);
+            let meta = Meta {
+                revision: self.state.revision,
+                created_at,
+                updated_at: self.now,
+                created_by: "control-plane".to_owned(),
+            };
+            let previous = self.state.replace(&key, Some(Entry::new(Record::TokenUses(record), meta)));
+            replaced.push((key, previous));
+        }
+        let sealed = replaced.iter().try_for_each(|(key, _)| self.seal_record(key).map(|_| ()));
+        sealed.inspect_err(|_| {
+            undo(&mut self.state, &mut replaced);
+            self.roll_back(mark);
+        })
     }
 
     /// Appends an administrative event by itself, such as a refused attempt.

@@ -2,10 +2,13 @@
 //! add fields; objects that edges know are stored in the wire's own form.
 //! Only the writer and the loader use this.
 
+use std::collections::BTreeMap;
+
 use nla_domain::{
     clock::Timestamp,
-    id::Revision,
+    id::{Revision, TokenId},
     join::JoinVerifier,
+    label::Labels,
     snapshot::{Digest, Settings},
 };
 use nla_proto::{
@@ -17,10 +20,11 @@ use zeroize::Zeroizing;
 
 use super::{
     record::{
-        AnswerRecord, CaRecord, CaSlot, CertificateRecord, Draining, EdgeRecord, IngestRecord, JoinRecord, Meta,
-        OperatorRecord, Record, Revocation, TokenRecord,
+        AnswerRecord, CaRecord, CaSlot, CertificateRecord, EdgeRecord, IngestRecord, JoinRecord, Meta, Notice,
+        OperatorRecord, Pause, Record, Revocation, TokenRecord,
     },
     state::Entry,
+    token_use::{TokenUse, TokenUsesRecord},
 };
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -28,7 +32,7 @@ use super::{
 struct Envelope {
     #[prost(message, required, tag = "1")]
     meta: MetaBody,
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14")]
     body: Option<Body>,
 }
 
@@ -57,6 +61,8 @@ enum Body {
     Answer(AnswerBody),
     #[prost(message, tag = "12")]
     Ingest(IngestBody),
+    #[prost(message, tag = "14")]
+    TokenUses(TokenUsesBody),
 }
 
 macro_rules! bodies {
@@ -90,15 +96,30 @@ bodies! {
         #[prost(message, optional, tag = "3")] revoked: Option<RevocationBody>,
         #[prost(string, tag = "4")] predecessor: String,
         #[prost(string, tag = "5")] successor: String,
+        #[prost(btree_map = "string, string", tag = "6")] labels: BTreeMap<String, String>,
+        #[prost(uint32, tag = "7")] noticed: u32,
+    }
+    TokenUsesBody {
+        #[prost(uint32, tag = "1")] shard: u32,
+        #[prost(message, repeated, tag = "2")] uses: Vec<TokenUseBody>,
+    }
+    TokenUseBody {
+        #[prost(string, tag = "1")] token: String,
+        #[prost(sint64, tag = "2")] at: i64,
+        #[prost(string, tag = "3")] edge: String,
+        #[prost(string, tag = "4")] address: String,
+        #[prost(uint64, tag = "5")] calls: u64,
     }
     EdgeBody {
         #[prost(string, tag = "1")] id: String,
         #[prost(bytes = "vec", tag = "2")] serial: Vec<u8>,
         #[prost(sint64, tag = "3")] not_after: i64,
         #[prost(message, optional, tag = "4")] revoked: Option<RevocationBody>,
-        #[prost(message, optional, tag = "5")] draining: Option<DrainingBody>,
+        #[prost(message, optional, tag = "5")] draining: Option<PauseBody>,
+        #[prost(message, optional, tag = "6")] quarantine: Option<PauseBody>,
+        #[prost(message, optional, tag = "7")] previous: Option<CertificateBody>,
     }
-    DrainingBody {
+    PauseBody {
         #[prost(sint64, tag = "1")] since: i64,
         #[prost(string, tag = "2")] reason: String,
     }
@@ -119,6 +140,7 @@ bodies! {
         #[prost(string, tag = "2")] edge: String,
         #[prost(sint64, tag = "3")] expires_at: i64,
         #[prost(sint64, optional, tag = "4")] spent_at: Option<i64>,
+        #[prost(string, repeated, tag = "5")] allowed_cidrs: Vec<String>,
     }
     CaBody {
         #[prost(string, tag = "1")] slot: String,
@@ -174,6 +196,8 @@ fn body(entry: &Entry) -> Body {
             revoked: e.value.revoked.as_ref().map(revocation),
             predecessor: e.value.predecessor.map(|id| id.to_string()).unwrap_or_default(),
             successor: e.value.successor.map(|id| id.to_string()).unwrap_or_default(),
+            labels: e.value.labels.as_map().clone(),
+            noticed: e.value.noticed.map_or(0, noticed),
         }),
         Entry::Database(e) => Body::Database((&e.value).into()),
         Entry::Credential(e) => Body::Credential((&e.value).into()),
@@ -183,11 +207,9 @@ fn body(entry: &Entry) -> Body {
             serial: e.value.certificate.serial.clone(),
             not_after: e.value.certificate.not_after.as_micros(),
             revoked: e.value.revoked.as_ref().map(revocation),
-            draining: e
-                .value
-                .draining
-                .as_ref()
-                .map(|draining| DrainingBody { since: draining.since.as_micros(), reason: draining.reason.clone() }),
+            draining: e.value.draining.as_ref().map(pause),
+            quarantine: e.value.quarantine.as_ref().map(pause),
+            previous: e.value.previous.as_ref().map(certificate_body),
         }),
         Entry::Operator(e) => Body::Operator(OperatorBody {
             name: e.value.name.to_string(),
@@ -195,17 +217,14 @@ fn body(entry: &Entry) -> Body {
             serial: e.value.certificate.serial.clone(),
             not_after: e.value.certificate.not_after.as_micros(),
             revoked: e.value.revoked.as_ref().map(revocation),
-            next: e
-                .value
-                .next
-                .as_ref()
-                .map(|next| CertificateBody { serial: next.serial.clone(), not_after: next.not_after.as_micros() }),
+            next: e.value.next.as_ref().map(certificate_body),
         }),
         Entry::Join(e) => Body::Join(JoinBody {
             verifier: e.value.verifier.as_bytes().to_vec(),
             edge: e.value.edge.to_string(),
             expires_at: e.value.expires_at.as_micros(),
             spent_at: e.value.spent_at.map(Timestamp::as_micros),
+            allowed_cidrs: e.value.allowed_cidrs.iter().map(ToString::to_string).collect(),
         }),
         Entry::Ca(e) => Body::Ca(CaBody {
             slot: e.value.slot.as_str().into(),
@@ -226,11 +245,56 @@ fn body(entry: &Entry) -> Body {
             stored_through: e.value.stored_through,
             at: e.value.at.as_micros(),
         }),
+        Entry::TokenUses(e) => Body::TokenUses(TokenUsesBody {
+            shard: e.value.shard.into(),
+            uses: e.value.uses.iter().map(token_use).collect(),
+        }),
     }
+}
+
+const NOTICES: [Notice; 4] = [Notice::Within30Days, Notice::Within7Days, Notice::Within1Day, Notice::Ended];
+
+/// Its place in the order, from 1; zero is none.
+fn noticed(notice: Notice) -> u32 {
+    NOTICES.iter().zip(1..).find(|(known, _)| **known == notice).map_or(0, |(_, number)| number)
+}
+
+fn from_noticed(number: u32) -> Result<Option<Notice>, ConvertError> {
+    let Some(index) = number.checked_sub(1) else { return Ok(None) };
+    let notice = usize::try_from(index).ok().and_then(|index| NOTICES.get(index));
+    notice.map(|notice| Some(*notice)).ok_or_else(|| ConvertError::new("noticed", "is none that this version knows"))
+}
+
+fn token_use((token, used): (&TokenId, &TokenUse)) -> TokenUseBody {
+    TokenUseBody {
+        token: token.to_string(),
+        at: used.at.as_micros(),
+        edge: used.edge.to_string(),
+        address: used.address.map(|address| address.to_string()).unwrap_or_default(),
+        calls: used.calls,
+    }
+}
+
+fn from_token_use(body: TokenUseBody) -> Result<(TokenId, TokenUse), ConvertError> {
+    let used = TokenUse {
+        at: Timestamp::from_micros(body.at),
+        edge: parse("edge", &body.edge)?,
+        address: optional("address", &body.address)?,
+        calls: body.calls,
+    };
+    Ok((parse("token", &body.token)?, used))
 }
 
 fn revocation(revoked: &Revocation) -> RevocationBody {
     RevocationBody { at: revoked.at.as_micros(), by: revoked.by.clone(), reason: revoked.reason.clone() }
+}
+
+fn pause(pause: &Pause) -> PauseBody {
+    PauseBody { since: pause.since.as_micros(), reason: pause.reason.clone() }
+}
+
+fn certificate_body(certificate: &CertificateRecord) -> CertificateBody {
+    CertificateBody { serial: certificate.serial.clone(), not_after: certificate.not_after.as_micros() }
 }
 
 /// Reads an entry's bytes.
@@ -257,6 +321,8 @@ fn record(body: Body) -> Result<Record, ConvertError> {
             revoked: body.revoked.map(from_revocation),
             predecessor: optional("predecessor", &body.predecessor)?,
             successor: optional("successor", &body.successor)?,
+            labels: Labels::new(body.labels).map_err(|error| ConvertError::new("labels", error.to_string()))?,
+            noticed: from_noticed(body.noticed)?,
         }),
         Body::Database(body) => Record::Database(body.try_into()?),
         Body::Credential(body) => Record::Credential(body.try_into()?),
@@ -265,9 +331,9 @@ fn record(body: Body) -> Result<Record, ConvertError> {
             id: parse("id", &body.id)?,
             certificate: certificate(body.serial, body.not_after),
             revoked: body.revoked.map(from_revocation),
-            draining: body
-                .draining
-                .map(|body| Draining { since: Timestamp::from_micros(body.since), reason: body.reason }),
+            draining: body.draining.map(from_pause),
+            quarantine: body.quarantine.map(from_pause),
+            previous: body.previous.map(|previous| certificate(previous.serial, previous.not_after)),
         }),
         Body::Operator(body) => Record::Operator(OperatorRecord {
             name: parse("name", &body.name)?,
@@ -282,6 +348,11 @@ fn record(body: Body) -> Result<Record, ConvertError> {
             edge: parse("edge", &body.edge)?,
             expires_at: Timestamp::from_micros(body.expires_at),
             spent_at: body.spent_at.map(Timestamp::from_micros),
+            allowed_cidrs: body
+                .allowed_cidrs
+                .iter()
+                .map(|net| parse("allowed_cidrs", net))
+                .collect::<Result<_, _>>()?,
         }),
         Body::Ca(body) => Record::Ca(CaRecord {
             slot: [CaSlot::Current, CaSlot::Next]
@@ -306,11 +377,19 @@ fn record(body: Body) -> Result<Record, ConvertError> {
             stored_through: body.stored_through,
             at: Timestamp::from_micros(body.at),
         }),
+        Body::TokenUses(body) => Record::TokenUses(TokenUsesRecord {
+            shard: u8::try_from(body.shard).map_err(|_| ConvertError::new("shard", "must be a byte"))?,
+            uses: body.uses.into_iter().map(from_token_use).collect::<Result<_, _>>()?,
+        }),
     })
 }
 
 fn from_revocation(body: RevocationBody) -> Revocation {
     Revocation { at: Timestamp::from_micros(body.at), by: body.by, reason: body.reason }
+}
+
+fn from_pause(body: PauseBody) -> Pause {
+    Pause { since: Timestamp::from_micros(body.since), reason: body.reason }
 }
 
 fn certificate(serial: Vec<u8>, not_after: i64) -> CertificateRecord {

@@ -16,7 +16,7 @@ use std::{
 
 use nla_domain::{
     error::ErrorKind,
-    id::{EdgeId, Revision},
+    id::{EdgeId, Revision, TokenId},
     snapshot::{ItemKey, Settings},
 };
 use nla_proto::{failure::Failure, v1};
@@ -37,6 +37,7 @@ mod open;
 mod record;
 mod sled;
 mod state;
+mod token_use;
 mod writer;
 
 pub use audit::{AuditPage, AuditQuery};
@@ -45,10 +46,11 @@ pub use error::{BackendError, StoreError};
 pub use once::{Once, REMEMBERED};
 pub use open::StoreOptions;
 pub use record::{
-    AnswerRecord, CaRecord, CaSlot, CertificateRecord, Draining, EdgeRecord, IngestRecord, JoinRecord, Meta,
-    OperatorRecord, Record, RecordKey, Revocation, Stored, TokenRecord,
+    AnswerRecord, CaRecord, CaSlot, CertificateRecord, EdgeRecord, IngestRecord, JoinRecord, Meta, Notice,
+    OperatorRecord, Pause, Record, RecordKey, Revocation, Stored, TokenRecord,
 };
 pub use state::{Records, State};
+pub use token_use::{TokenUse, TokenUsesRecord};
 
 use self::{
     backend::Backend,
@@ -222,6 +224,15 @@ impl Store {
     /// When the store could not commit it.
     pub async fn audit_admin(&self, event: v1::AdminEvent) -> Result<(), Failure> {
         self.order(move |batch| batch.append_admin(event)).await
+    }
+
+    /// Keeps when tokens were last used, without a revision: no edge has to
+    /// hear of it.
+    ///
+    /// # Errors
+    /// When the store could not commit it.
+    pub async fn token_uses_put(&self, uses: Vec<(TokenId, TokenUse)>) -> Result<(), Failure> {
+        self.order(move |batch| batch.put_token_uses(uses)).await
     }
 
     /// A page of the audit log, newest first. It may hold fewer events than

@@ -4,18 +4,22 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
 use nla_domain::{
     clock::Timestamp,
     credential::Credential,
     database::Database,
     id::{DatabaseName, EdgeId, OperatorName, Revision, RoleName, TokenId},
     join::JoinVerifier,
+    label::Labels,
     operator::Level,
     role::Role,
     snapshot::{Digest, ItemKey, ItemKind, Settings},
     token::Token,
 };
 use zeroize::Zeroizing;
+
+use super::token_use::TokenUsesRecord;
 
 /// Where in its life a record was changed. The store fills it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,9 +54,9 @@ pub struct Revocation {
     pub reason: String,
 }
 
-/// A pause that an operator ordered.
+/// An interruption of service that an operator ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draining {
+pub struct Pause {
     /// Since when.
     pub since: Timestamp,
     /// Why, as the operator said it.
@@ -72,6 +76,23 @@ pub struct TokenRecord {
     pub predecessor: Option<TokenId>,
     /// The token that replaces this one.
     pub successor: Option<TokenId>,
+    /// What operators sort it by.
+    pub labels: Labels,
+    /// What the audit log was last told of its end.
+    pub noticed: Option<Notice>,
+}
+
+/// What the audit log is told of the end of a token's life, in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Notice {
+    /// It ends within 30 days.
+    Within30Days,
+    /// It ends within 7 days.
+    Within7Days,
+    /// It ends within a day.
+    Within1Day,
+    /// It has ended.
+    Ended,
 }
 
 /// A certificate that this control plane issued.
@@ -90,10 +111,28 @@ pub struct EdgeRecord {
     pub id: EdgeId,
     /// The newest certificate.
     pub certificate: CertificateRecord,
+    /// The one that was renewed by it, until the new one has been used: an
+    /// answer that got lost locks no edge out. A certificate for a join token
+    /// leaves none beside it.
+    pub previous: Option<CertificateRecord>,
     /// Banned.
     pub revoked: Option<Revocation>,
     /// To be left alone by load balancers, until an operator ends it.
-    pub draining: Option<Draining>,
+    pub draining: Option<Pause>,
+    /// To refuse every call and hold nothing, until an operator ends it.
+    pub quarantine: Option<Pause>,
+}
+
+impl EdgeRecord {
+    /// An edge that has just joined for the first time.
+    pub fn new(id: EdgeId, certificate: CertificateRecord) -> Self {
+        Self { id, certificate, previous: None, revoked: None, draining: None, quarantine: None }
+    }
+
+    /// The certificate of that serial number, if it lets this edge in.
+    pub fn held(&self, serial: &[u8]) -> Option<&CertificateRecord> {
+        [Some(&self.certificate), self.previous.as_ref()].into_iter().flatten().find(|held| held.serial == serial)
+    }
 }
 
 /// An operator.
@@ -136,6 +175,8 @@ pub struct JoinRecord {
     /// When it was used; a spent one is kept until it expires, so that its
     /// second use can be told from a wrong secret.
     pub spent_at: Option<Timestamp>,
+    /// From where it can be used; empty means from everywhere.
+    pub allowed_cidrs: Vec<IpNet>,
 }
 
 /// Place of a certificate authority. There are two, so that a new one can be
@@ -253,6 +294,8 @@ records! {
     Answer(AnswerRecord),
     /// How far an edge's events are stored.
     Ingest(IngestRecord),
+    /// When tokens were last used.
+    TokenUses(TokenUsesRecord),
 }
 
 /// Names a record.
@@ -280,6 +323,8 @@ pub enum RecordKey {
     Answer(String, String),
     /// By edge and start.
     Ingest(EdgeId, String),
+    /// By shard.
+    TokenUses(u8),
 }
 
 impl Record {
@@ -297,6 +342,7 @@ impl Record {
             Self::Ca(r) => RecordKey::Ca(r.slot),
             Self::Answer(r) => RecordKey::Answer(r.actor.clone(), r.key.clone()),
             Self::Ingest(r) => RecordKey::Ingest(r.edge.clone(), r.boot.clone()),
+            Self::TokenUses(r) => RecordKey::TokenUses(r.shard),
         }
     }
 }
@@ -316,6 +362,7 @@ impl RecordKey {
             Self::Ca(_) => "ca",
             Self::Answer(..) => "answer",
             Self::Ingest(..) => "ingest",
+            Self::TokenUses(_) => "token-uses",
         }
     }
 
@@ -332,6 +379,7 @@ impl RecordKey {
             Self::Ca(slot) => vec![slot.as_str().as_bytes()],
             Self::Answer(actor, key) => vec![actor.as_bytes(), key.as_bytes()],
             Self::Ingest(edge, boot) => vec![edge.as_str().as_bytes(), boot.as_bytes()],
+            Self::TokenUses(shard) => vec![std::slice::from_ref(shard)],
         }
     }
 
@@ -344,9 +392,13 @@ impl RecordKey {
             Self::Database(name) => vec![item(ItemKind::Database, name.as_str())],
             Self::Credential(name) => vec![item(ItemKind::Credential, name.as_str())],
             Self::Role(name) => vec![item(ItemKind::Role, name.as_str())],
-            Self::Edge(_) | Self::Operator(_) | Self::Join(_) | Self::Ca(_) | Self::Answer(..) | Self::Ingest(..) => {
-                vec![]
-            }
+            Self::Edge(_)
+            | Self::Operator(_)
+            | Self::Join(_)
+            | Self::Ca(_)
+            | Self::Answer(..)
+            | Self::Ingest(..)
+            | Self::TokenUses(_) => vec![],
         }
     }
 }
@@ -366,6 +418,7 @@ impl fmt::Display for RecordKey {
             Self::Ca(slot) => write!(f, "/{}", slot.as_str()),
             Self::Answer(actor, _) => write!(f, "/{actor}"),
             Self::Ingest(edge, _) => write!(f, "/{edge}"),
+            Self::TokenUses(shard) => write!(f, "/{}", char::from(*shard)),
         }
     }
 }

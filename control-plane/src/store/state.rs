@@ -16,6 +16,7 @@ use super::record::{
     AnswerRecord, CaRecord, CaSlot, EdgeRecord, IngestRecord, JoinRecord, Meta, OperatorRecord, Record, RecordKey,
     Stored, TokenRecord,
 };
+use super::token_use::{TokenUse, TokenUsesRecord};
 
 /// A shared map of records.
 pub type Records<K, T> = Arc<BTreeMap<K, Arc<Stored<T>>>>;
@@ -49,6 +50,8 @@ pub struct State {
     pub(super) answers: Records<(String, String), AnswerRecord>,
     /// How far each edge's events are stored, by edge and boot.
     pub(super) ingests: Records<(EdgeId, String), IngestRecord>,
+    /// When tokens were last used, by shard.
+    pub(super) token_uses: Records<u8, TokenUsesRecord>,
 }
 
 /// A stored record of any kind, shared.
@@ -65,6 +68,7 @@ pub(super) enum Entry {
     Ca(Arc<Stored<CaRecord>>),
     Answer(Arc<Stored<AnswerRecord>>),
     Ingest(Arc<Stored<IngestRecord>>),
+    TokenUses(Arc<Stored<TokenUsesRecord>>),
 }
 
 impl Entry {
@@ -76,7 +80,7 @@ impl Entry {
                 }
             };
         }
-        wrap!(Settings, Token, Database, Credential, Role, Edge, Operator, Join, Ca, Answer, Ingest)
+        wrap!(Settings, Token, Database, Credential, Role, Edge, Operator, Join, Ca, Answer, Ingest, TokenUses)
     }
 
     pub(super) fn meta(&self) -> &Meta {
@@ -92,6 +96,7 @@ impl Entry {
             Self::Ca(e) => &e.meta,
             Self::Answer(e) => &e.meta,
             Self::Ingest(e) => &e.meta,
+            Self::TokenUses(e) => &e.meta,
         }
     }
 }
@@ -126,6 +131,7 @@ impl State {
             authorities: Arc::default(),
             answers: Arc::default(),
             ingests: Arc::default(),
+            token_uses: Arc::default(),
         }
     }
 
@@ -157,6 +163,7 @@ impl State {
             RecordKey::Ca(slot) => swap_in!(Ca, authorities, *slot),
             RecordKey::Answer(actor, id) => swap_in!(Answer, answers, (actor.clone(), id.clone())),
             RecordKey::Ingest(edge, boot) => swap_in!(Ingest, ingests, (edge.clone(), boot.clone())),
+            RecordKey::TokenUses(shard) => swap_in!(TokenUses, token_uses, *shard),
         }
     }
 
@@ -188,7 +195,13 @@ impl State {
             RecordKey::Ingest(edge, boot) => {
                 self.ingests.get(&(edge.clone(), boot.clone())).cloned().map(Entry::Ingest)
             }
+            RecordKey::TokenUses(shard) => self.token_uses.get(shard).cloned().map(Entry::TokenUses),
         }
+    }
+
+    /// When a token was last used, as far as it is stored.
+    pub fn token_use(&self, token: &TokenId) -> Option<&TokenUse> {
+        self.token_uses.get(&TokenUsesRecord::shard_of(token))?.value.uses.get(token)
     }
 
     /// Where in its life a record was last changed; `None` when there is none.

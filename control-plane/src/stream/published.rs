@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use nla_domain::{
     id::{Epoch, Revision},
-    snapshot::{Digest, ItemKey},
+    snapshot::{Digest, ItemKey, ItemKind},
 };
 use nla_proto::{convert, v1};
 use prost::Message as _;
@@ -57,6 +57,8 @@ pub(crate) struct Published {
     lapsed: Vec<ItemKey>,
     /// Cut when the first edge asks for a whole snapshot, then shared.
     chunks: OnceLock<Vec<Arc<v1::SnapshotChunk>>>,
+    /// Made when the first edge in quarantine needs it, then shared.
+    bare: OnceLock<Arc<Published>>,
 }
 
 impl Published {
@@ -67,7 +69,7 @@ impl Published {
         lapsed: Vec<ItemKey>,
     ) -> Self {
         let digest = Digest::of_items(items.iter().map(|(key, item)| (key, &item.digest)));
-        Self { epoch, revision, digest, items, lapsed, chunks: OnceLock::new() }
+        Self { epoch, revision, digest, items, lapsed, chunks: OnceLock::new(), bare: OnceLock::new() }
     }
 
     pub(super) fn item(&self, key: &ItemKey) -> Option<&EncodedItem> {
@@ -76,6 +78,23 @@ impl Published {
 
     pub(super) fn lapsed(&self) -> &[ItemKey] {
         &self.lapsed
+    }
+
+    /// What an edge in quarantine gets of this state: tombstones, and settings
+    /// without a secret. No call can be made with it.
+    pub(super) fn bare(&self) -> Arc<Self> {
+        let bare = self.bare.get_or_init(|| {
+            let mut items: BTreeMap<_, _> =
+                self.items.iter().filter(|(key, _)| key.kind == ItemKind::Tombstone).map(clone_item).collect();
+            for (key, item) in self.items.iter().filter(|(key, _)| key.kind == ItemKind::Settings) {
+                let settings = v1::Settings::decode(&*item.body).expect("it was encoded by this process");
+                let (strict_staleness, standard_staleness) = (settings.strict_staleness, settings.standard_staleness);
+                let settings = v1::Settings { pepper: vec![0; 32], strict_staleness, standard_staleness };
+                items.insert(key.clone(), EncodedItem::new(settings.encode_to_vec().into(), item.origin));
+            }
+            Arc::new(Self::new(self.epoch, self.revision, items, self.lapsed.clone()))
+        });
+        Arc::clone(bare)
     }
 
     /// The whole state in messages of bounded size.
@@ -106,7 +125,7 @@ impl Published {
     }
 
     pub(super) fn heartbeat(&self, echo: u64) -> v1::Heartbeat {
-        v1::Heartbeat { revision: self.revision.0, digest: self.digest.0.to_vec(), echo }
+        v1::Heartbeat { revision: self.revision.0, digest: self.digest.0.to_vec(), echo, ..Default::default() }
     }
 
     /// The step from `from` to this state, given the keys that may have changed
@@ -138,6 +157,10 @@ impl Published {
     }
 }
 
+fn clone_item((key, item): (&ItemKey, &EncodedItem)) -> (ItemKey, EncodedItem) {
+    (key.clone(), item.clone())
+}
+
 /// Length inside of a message: the item, its tag and its length.
 fn framed_length(item: &v1::Item) -> usize {
     item.encoded_len() + 6
@@ -149,8 +172,6 @@ fn to_wire(key: &ItemKey, item: &EncodedItem) -> v1::Item {
 
 #[cfg(test)]
 mod tests {
-    use nla_domain::snapshot::ItemKind;
-
     use super::*;
 
     fn key(kind: ItemKind, id: &str) -> ItemKey {

@@ -16,7 +16,7 @@ use nla_proto::v1;
 use tokio::{sync::watch, time::Instant};
 
 use super::{Published, commits::Commits, encode};
-use crate::store::{State, Store};
+use crate::store::{EdgeRecord, State, Store, Stored};
 
 /// Revisions whose digests are remembered, to notice at once that an edge
 /// holds something else.
@@ -96,32 +96,26 @@ impl Publisher {
         self.commits.at(revision)
     }
 
-    /// False for an edge that was banned or never enrolled.
-    pub(super) fn may_follow(&self, edge: &EdgeId) -> bool {
-        self.store.state().edges.get(edge).is_some_and(|edge| edge.value.revoked.is_none())
+    /// What the store knows of an edge at this moment; `None` when it was never
+    /// enrolled here.
+    pub(super) fn edge(&self, edge: &EdgeId) -> Option<Arc<Stored<EdgeRecord>>> {
+        self.store.state().edges.get(edge).cloned()
     }
 
-    /// Why the edge is to drain; `None` when it is not.
-    pub(super) fn draining(&self, edge: &EdgeId) -> Option<String> {
-        let state = self.store.state();
-        state.edges.get(edge)?.value.draining.as_ref().map(|draining| draining.reason.clone())
-    }
-
-    /// The step from the revision that an edge holds to `current`. `held` is
-    /// that state where it is still at hand, `digest` what the edge says of it.
-    /// `None` means that the edge needs everything.
-    pub(super) fn resume(
-        &self,
-        current: &Published,
-        from: Revision,
-        digest: Option<Digest>,
-        held: Option<&Published>,
-    ) -> Option<v1::Delta> {
+    /// The step from the revision that an edge says it holds, with that digest,
+    /// to `current`. `None` means that the edge needs everything.
+    pub(super) fn resume(&self, current: &Published, from: Revision, digest: Option<Digest>) -> Option<v1::Delta> {
         if let Some(known) = self.digest_at(from)
             && digest != Some(known)
         {
             return None;
         }
+        self.step(current, from, None)
+    }
+
+    /// The same without doubt about what is held. Both states are of the same
+    /// kind: whole ones, or bare ones.
+    pub(super) fn step(&self, current: &Published, from: Revision, held: Option<&Published>) -> Option<v1::Delta> {
         let mut changed = self.store.changes(from, current.revision)?;
         changed.extend(current.lapsed().iter().cloned());
         // Name no removal of what the edge cannot hold.

@@ -186,7 +186,7 @@ impl Connected {
             version: self.version.clone(),
             mcp_url: self.mcp_url.clone(),
             address: self.address.to_string(),
-            usage: report.usage,
+            usage: report.usage.clone(),
             refused: report.refused.values().cloned().collect(),
         }
     }

@@ -14,6 +14,7 @@ use nla_domain::{
     snapshot::Digest,
 };
 use nla_proto::{
+    convert,
     failure::Failure,
     v1::{self, control_message::Message as ToEdge, edge_message::Message as FromEdge},
 };
@@ -29,6 +30,7 @@ use super::{
     Published, Publisher, Registry,
     registry::{Connected, Membership},
 };
+use crate::{authz::EDGE_REPLACED, store::Pause, uses::Uses};
 
 /// Bookmark and sign of life; an edge's staleness bounds are multiples of it.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -54,6 +56,8 @@ pub(crate) struct SyncContext {
     pub(crate) snapshots: Semaphore,
     pub(crate) shutdown: CancellationToken,
     pub(crate) clock: Arc<dyn WallClock>,
+    /// When tokens were last used, as edges report it.
+    pub(crate) uses: Arc<Uses>,
 }
 
 /// One stream.
@@ -62,7 +66,9 @@ pub(crate) struct Session {
     pub(crate) context: Arc<SyncContext>,
     pub(crate) edge: EdgeId,
     pub(crate) remote: SocketAddr,
-    /// End of the certificate that the edge has shown.
+    /// Serial number of the certificate that the edge has shown.
+    pub(crate) serial: Vec<u8>,
+    /// End of that certificate.
     pub(crate) not_after: Timestamp,
     /// Bounded: what does not fit waits here and coalesces.
     pub(crate) out: mpsc::Sender<Result<v1::ControlMessage, Status>>,
@@ -83,6 +89,8 @@ enum End {
     Revoked,
     /// The certificate of the connection has ended.
     Expired,
+    /// It was replaced by another one.
+    Superseded,
     /// The control plane stops.
     Shutdown,
     /// The edge breaks the protocol or there is no room for it.
@@ -113,6 +121,7 @@ impl Session {
                                connect again with a renewed one";
                 Some(Err(Failure::new(ErrorKind::PermissionDenied, message).into()))
             }
+            Err(End::Superseded) => Some(Err(Failure::new(ErrorKind::PermissionDenied, EDGE_REPLACED).into())),
             Err(End::Shutdown) => {
                 let failure = Failure::new(ErrorKind::Unavailable, "the control plane is shutting down: connect again");
                 Some(Err(failure.into()))
@@ -151,8 +160,11 @@ impl Session {
             held: None,
             stamp: None,
             confirmed: false,
+            before: None,
             resyncs: 0,
             draining: None,
+            quarantine: None,
+            release_due: false,
         };
         following.start(&hello).await?;
         following.follow(&mut inbound, inbox, &mut ticks).await
@@ -161,8 +173,13 @@ impl Session {
     /// Whether the edge may be told anything more. The gate has asked the same
     /// when the stream began, which may be long ago.
     fn check_standing(&self) -> Result<(), End> {
-        if !self.context.publisher.may_follow(&self.edge) {
+        let unknown = || Failure::new(ErrorKind::PermissionDenied, "this edge is not enrolled: join again");
+        let edge = self.context.publisher.edge(&self.edge).ok_or_else(|| End::Refused(unknown()))?;
+        if edge.value.revoked.is_some() {
             return Err(End::Revoked);
+        }
+        if edge.value.held(&self.serial).is_none() {
+            return Err(End::Superseded);
         }
         if self.not_after <= self.context.clock.now() {
             return Err(End::Expired);
@@ -182,9 +199,15 @@ struct Following<'a> {
     stamp: Option<(u64, Instant)>,
     /// Whether an echo was sent since the edge last got everything.
     confirmed: bool,
+    /// What it held until quarantine began or ended: it may still acknowledge it.
+    before: Option<Arc<Published>>,
     resyncs: u32,
     /// What the edge was last told: why it is to drain, if it is.
     draining: Option<String>,
+    /// The same of quarantine.
+    quarantine: Option<String>,
+    /// Quarantine has ended, and the edge is to hear of it after the state.
+    release_due: bool,
 }
 
 impl Following<'_> {
@@ -198,12 +221,15 @@ impl Following<'_> {
         };
         // Before the state: an edge that has just started must not be ready for
         // the moment in between.
-        self.tell_drain().await?;
+        self.tell_pauses().await?;
+        if self.quarantine.is_some() {
+            return self.send_snapshot(current).await;
+        }
         let same_life = hello.epoch == current.epoch.0 && hello.revision > 0;
         if same_life && hello.revision <= current.revision.0 {
             let held = Revision(hello.revision);
             let digest = Digest::from_slice(&hello.digest);
-            if let Some(delta) = self.session.context.publisher.resume(&current, held, digest, None) {
+            if let Some(delta) = self.session.context.publisher.resume(&current, held, digest) {
                 return self.send_delta(delta, current).await;
             }
         } else if same_life {
@@ -268,23 +294,47 @@ impl Following<'_> {
     /// Brings the edge from what it holds to the newest state, however many
     /// revisions lie in between.
     async fn catch_up(&mut self) -> Result<(), End> {
-        self.tell_drain().await?;
+        self.tell_pauses().await?;
         let current = Arc::clone(&self.published.borrow_and_update());
-        let Some(held) = &self.held else { return self.send_snapshot(current).await };
+        let Some(held) = self.held.clone() else { return self.send_snapshot(current).await };
         if held.revision == current.revision {
             return Ok(());
         }
-        let delta = self.session.context.publisher.resume(&current, held.revision, Some(held.digest), Some(held));
-        match delta {
-            Some(delta) if held.epoch == current.epoch => self.send_delta(delta, current).await,
+        let next = self.of_kind(&current);
+        match self.session.context.publisher.step(&next, held.revision, Some(&held)) {
+            Some(delta) if held.epoch == current.epoch => self.send_delta(delta, next).await,
             _ => self.send_snapshot(current).await,
         }
     }
 
-    /// Tells the edge to drain, or no more, when it was told otherwise before.
-    async fn tell_drain(&mut self) -> Result<(), End> {
+    /// The state as this edge may have it.
+    fn of_kind(&self, state: &Arc<Published>) -> Arc<Published> {
+        if self.quarantine.is_some() { state.bare() } else { Arc::clone(state) }
+    }
+
+    /// Tells the edge of quarantine and drain when it was told otherwise before.
+    /// The end of quarantine it hears after the whole state, so that no call
+    /// meets the bare one.
+    async fn tell_pauses(&mut self) -> Result<(), End> {
         self.session.check_standing()?;
-        let draining = self.session.context.publisher.draining(&self.member.id);
+        let edge = self.session.context.publisher.edge(&self.member.id);
+        let reason = |pause: Option<&Pause>| pause.map(|pause| pause.reason.clone());
+        let quarantine = reason(edge.as_ref().and_then(|edge| edge.value.quarantine.as_ref()));
+        let draining = reason(edge.as_ref().and_then(|edge| edge.value.draining.as_ref()));
+        if quarantine.is_some() != self.quarantine.is_some() {
+            self.before = self.held.take();
+            self.release_due = quarantine.is_none();
+        }
+        if quarantine != self.quarantine {
+            self.quarantine.clone_from(&quarantine);
+            if let Some(reason) = quarantine {
+                self.send_message(ToEdge::Quarantine(v1::Quarantine { reason })).await?;
+            }
+        }
+        self.tell_drain(draining).await
+    }
+
+    async fn tell_drain(&mut self, draining: Option<String>) -> Result<(), End> {
         if draining != self.draining {
             self.draining.clone_from(&draining);
             let message = match draining {
@@ -304,7 +354,8 @@ impl Following<'_> {
             self.member.echo(held.revision, received);
             stamp
         });
-        let heartbeat = held.heartbeat(echo);
+        let at = Some(convert::timestamp(self.session.context.clock.now()));
+        let heartbeat = v1::Heartbeat { at, ..held.heartbeat(echo) };
         self.send_message(ToEdge::Heartbeat(heartbeat)).await?;
         self.confirmed |= echo != 0;
         Ok(())
@@ -319,10 +370,11 @@ impl Following<'_> {
                 self.member.refuse(nack);
                 Ok(())
             }
-            Some(FromEdge::Usage(usage)) => {
+            Some(FromEdge::Usage(mut usage)) => {
                 if usage.stamp != 0 {
                     self.stamp = Some((usage.stamp, Instant::now()));
                 }
+                self.session.context.uses.report(&self.member.id, std::mem::take(&mut usage.token_uses));
                 self.member.use_report(usage);
                 Ok(())
             }
@@ -341,7 +393,8 @@ impl Following<'_> {
         if ack.revision > held.revision.0 {
             return Err(protocol("an acknowledgement of a revision that was not sent"));
         }
-        if ack.revision == held.revision.0 && ack.digest != held.digest.0 {
+        let sent_before = self.before.as_ref().is_some_and(|before| before.digest.0 == *ack.digest);
+        if ack.revision == held.revision.0 && ack.digest != held.digest.0 && !sent_before {
             self.resyncs += 1;
             if self.resyncs > MAX_RESYNCS {
                 return Err(protocol("the edge's digest differs after whole snapshots"));
@@ -375,7 +428,10 @@ impl Following<'_> {
             () = self.member.replaced() => return Err(End::Replaced),
             () = session.out.closed() => return Err(End::Gone),
         };
+        // The turn may have come late.
+        self.tell_pauses().await?;
         self.member.forget_refusals();
+        let state = self.of_kind(&state);
         for chunk in state.chunks() {
             self.session.check_standing()?;
             self.send_message(ToEdge::SnapshotChunk(v1::SnapshotChunk::clone(chunk))).await?;
@@ -384,6 +440,9 @@ impl Following<'_> {
         self.member.tell(state.revision);
         self.held = Some(state);
         self.confirmed = false;
+        if std::mem::take(&mut self.release_due) {
+            self.send_message(ToEdge::Release(v1::Release {})).await?;
+        }
         Ok(())
     }
 

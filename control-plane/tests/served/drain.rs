@@ -26,7 +26,7 @@ fn drained_for(reason: &str) -> ToEdge {
 }
 
 /// The next message that is no sign of life.
-async fn told(follower: &mut Follower) -> ToEdge {
+pub(crate) async fn told(follower: &mut Follower) -> ToEdge {
     let read = async {
         loop {
             match follower.next().await.unwrap().unwrap() {

@@ -117,7 +117,8 @@ async fn an_edge_cannot_fill_the_log_with_renewals() {
 async fn join_tokens_end_with_the_operator_who_made_them() {
     let plane = Plane::start().await;
     let mallory = plane.operator("mallory", v1::Level::Admin).await;
-    let request = v1::CreateJoinTokenRequest { idempotency_key: once(), edge_id: "e1".to_owned(), lifetime: None };
+    let request =
+        v1::CreateJoinTokenRequest { idempotency_key: once(), edge_id: "e1".to_owned(), ..Default::default() };
     let mut edges = v1::edges_client::EdgesClient::new(plane.channel(&mallory));
     let hidden = edges.create_join_token(request).await.unwrap().into_inner().join_token;
     let other = plane.join_token("e2").await;
@@ -127,4 +128,73 @@ async fn join_tokens_end_with_the_operator_who_made_them() {
     let error = plane.join(&hidden).await.err().expect("the dismissed operator's join token still lets an edge in");
     assert!(error.message().contains("expired"), "{error}");
     plane.join(&other).await.unwrap();
+}
+
+async fn limited_to(plane: &Plane, networks: &[&str]) -> Result<String, tonic::Status> {
+    let request = v1::CreateJoinTokenRequest {
+        idempotency_key: once(),
+        edge_id: "e1".to_owned(),
+        allowed_cidrs: networks.iter().map(|net| (*net).to_owned()).collect(),
+        ..Default::default()
+    };
+    let mut edges = v1::edges_client::EdgesClient::new(plane.admin_channel());
+    Ok(edges.create_join_token(request).await?.into_inner().join_token)
+}
+
+#[tokio::test]
+async fn a_join_token_of_other_networks_is_refused_and_not_used_up() {
+    let mut plane = Plane::start().await;
+    let elsewhere = limited_to(&plane, &["192.0.2.0/24", "2001:db8::/32"]).await.unwrap();
+    for _ in 0..2 {
+        let failure = Failure::from_status(&plane.join(&elsewhere).await.err().unwrap());
+        assert_eq!((failure.kind, failure.field.as_deref()), (ErrorKind::AddressRefused, Some("join_token")));
+        assert!(failure.message.contains("127.0.0.1"), "not used before, but from elsewhere: {failure}");
+    }
+    let reasons = plane.refusals("/nla.v1.Enrolment/Join", 2).await;
+    assert!(reasons.len() == 2 && reasons.iter().all(|reason| reason.contains("edge e1")), "{reasons:?}");
+    // The limit is stored, not remembered.
+    plane.restart().await;
+    assert!(plane.join(&elsewhere).await.is_err());
+    let own = limited_to(&plane, &["192.0.2.0/24", "127.0.0.0/8"]).await.unwrap();
+    plane.join(&own).await.unwrap();
+    // An address alone, and IPv4 in IPv6's form.
+    for networks in [["127.0.0.1"], ["::ffff:127.0.0.0/104"]] {
+        let token = limited_to(&plane, &networks).await.unwrap();
+        plane.join(&token).await.unwrap_or_else(|error| panic!("{networks:?}: {error}"));
+    }
+    for bad in [vec!["127.0.0.0/40"], vec!["here"], vec!["10.0.0.0/8"; 21]] {
+        let failure = Failure::from_status(&limited_to(&plane, &bad).await.unwrap_err());
+        assert_eq!(failure.kind, ErrorKind::InvalidArgument, "{bad:?}");
+        assert!(failure.field.unwrap().starts_with("allowed_cidrs"));
+    }
+}
+
+#[tokio::test]
+async fn an_ipv4_client_of_a_dual_stack_listener_is_an_ipv4_client() {
+    let plane = Plane::listening_on("[::]:0").await;
+    let token = limited_to(&plane, &["127.0.0.0/8"]).await.unwrap();
+    plane.join(&token).await.expect("::ffff:127.0.0.1 is 127.0.0.1");
+}
+
+#[tokio::test]
+async fn names_in_a_request_for_a_certificate_count_for_nothing() {
+    let plane = Plane::start().await;
+    let join_token = plane.join_token("e1").await;
+    let pin = JoinToken::parse(&join_token).unwrap().ca_pin();
+    let channel = channel(&format!("https://{}", plane.enrolment), &ClientTls::pinned(pin).unwrap()).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut wish = rcgen::CertificateParams::new(vec!["control-plane.example".to_owned()]).unwrap();
+    wish.distinguished_name.push(rcgen::DnType::CommonName, "admin");
+    let operator = "spiffe://nla.local/operator/admin".try_into().unwrap();
+    wish.subject_alt_names.push(rcgen::SanType::URI(operator));
+    let csr_pem = wish.serialize_request(&key).unwrap().pem().unwrap();
+    let joined =
+        EnrolmentClient::new(channel).join(v1::JoinRequest { join_token, csr_pem }).await.unwrap().into_inner();
+    let chain = joined.certificate.unwrap().chain_pem;
+    let (_, pem) = x509_parser::pem::parse_x509_pem(chain.as_bytes()).unwrap();
+    let certificate = pem.parse_x509().unwrap();
+    let names = certificate.subject_alternative_name().unwrap().unwrap().value.general_names.clone();
+    assert_eq!(names.len(), 1, "{names:?}");
+    assert!(names[0].to_string().contains("/edge/e1"), "{names:?}");
+    assert!(!certificate.subject().to_string().contains("admin"), "{}", certificate.subject());
 }

@@ -70,10 +70,15 @@ pub(crate) fn once() -> String {
 
 impl Plane {
     pub(crate) async fn start() -> Self {
+        Self::listening_on("127.0.0.1:0").await
+    }
+
+    /// Clients connect by 127.0.0.1 nevertheless.
+    pub(crate) async fn listening_on(address: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = init(InitOptions::new(folder.path().join("data"))).await.unwrap().config;
-        config.listen.set_port(0);
-        config.enrolment_listen.set_port(0);
+        config.listen = address.parse().unwrap();
+        config.enrolment_listen = config.listen;
         config.shutdown_deadline = Duration::from_secs(5);
         let clock = Arc::new(FixedClock::at(SystemClock.now()));
         let nowhere = config.listen;
@@ -92,8 +97,9 @@ impl Plane {
 
     async fn run(&mut self) {
         let app = app::build_with_clock(self.config.clone(), self.clock.clone()).await.unwrap();
-        self.address = app.listen_address();
-        self.enrolment = app.enrolment_address();
+        let local = |address: SocketAddr| SocketAddr::from(([127, 0, 0, 1], address.port()));
+        self.address = local(app.listen_address());
+        self.enrolment = local(app.enrolment_address());
         self.stop = CancellationToken::new();
         self.running = Some(tokio::spawn(app.run(self.stop.clone())));
     }
@@ -111,8 +117,13 @@ impl Plane {
 
     /// Starts on the same data, at the same address.
     pub(crate) async fn start_again(&mut self) {
-        self.config.listen = self.address;
+        self.config.listen.set_port(self.address.port());
         self.run().await;
+    }
+
+    /// Seconds since the epoch on its clock.
+    pub(crate) fn clock_now(&self) -> i64 {
+        self.clock.now().as_micros() / 1_000_000
     }
 
     pub(crate) fn url(&self) -> String {
@@ -151,7 +162,8 @@ impl Plane {
     }
 
     pub(crate) async fn join_token(&self, edge: &str) -> String {
-        let request = v1::CreateJoinTokenRequest { idempotency_key: once(), edge_id: edge.to_owned(), lifetime: None };
+        let request =
+            v1::CreateJoinTokenRequest { idempotency_key: once(), edge_id: edge.to_owned(), ..Default::default() };
         let mut edges = v1::edges_client::EdgesClient::new(self.admin_channel());
         edges.create_join_token(request).await.unwrap().into_inner().join_token
     }
@@ -173,6 +185,33 @@ impl Plane {
     pub(crate) async fn revision(&self) -> u64 {
         let mut system = v1::system_client::SystemClient::new(self.admin_channel());
         system.status(v1::StatusRequest {}).await.unwrap().into_inner().revision
+    }
+
+    /// The reasons of refused calls of a method, once there are that many: they
+    /// are recorded after the caller has its answer.
+    pub(crate) async fn refusals(&self, method: &str, count: usize) -> Vec<String> {
+        let recorded = async {
+            loop {
+                let reasons = self.recorded_refusals(method).await;
+                if reasons.len() >= count {
+                    break reasons;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(DEADLINE, recorded).await.expect("refusals are recorded")
+    }
+
+    async fn recorded_refusals(&self, method: &str) -> Vec<String> {
+        let mut audit = v1::audit_client::AuditClient::new(self.admin_channel());
+        let events = audit.list(v1::ListAuditRequest::default()).await.unwrap().into_inner().events;
+        let refused = |event: v1::AuditEvent| match event.event {
+            Some(v1::audit_event::Event::Admin(event)) if event.outcome == i32::from(v1::Outcome::Refused) => {
+                (event.action == method).then_some(event.reason)
+            }
+            _ => None,
+        };
+        events.into_iter().filter_map(refused).collect()
     }
 
     /// Waits until edges are told the newest revision: the publisher follows

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use nla_proto::v1::{
-    self, control_message::Message as ToEdge, databases_client::DatabasesClient, edge_message::Message as FromEdge,
-    edges_client::EdgesClient, tokens_client::TokensClient,
+    self, audit_client::AuditClient, control_message::Message as ToEdge, databases_client::DatabasesClient,
+    edge_message::Message as FromEdge, edges_client::EdgesClient, tokens_client::TokensClient,
 };
 use tonic::Code;
 
@@ -110,7 +110,8 @@ async fn a_banned_edge_is_told_and_does_not_come_back() {
     let mut enrolment = v1::enrolment_client::EnrolmentClient::new(channel);
     let error = enrolment.renew(v1::RenewRequest { csr_pem: key_and_csr().1 }).await.unwrap_err();
     assert_eq!(error.code(), Code::PermissionDenied);
-    let request = v1::CreateJoinTokenRequest { idempotency_key: once(), edge_id: "e1".to_owned(), lifetime: None };
+    let request =
+        v1::CreateJoinTokenRequest { idempotency_key: once(), edge_id: "e1".to_owned(), ..Default::default() };
     let error = edges.create_join_token(request).await.unwrap_err();
     assert_eq!(error.code(), Code::FailedPrecondition, "the name stays banned");
 }
@@ -196,11 +197,18 @@ async fn what_an_edge_says_of_itself_is_listed() {
     let edge = plane.edge("e1").await;
     let mut follower = Follower::connect(plane.channel(&edge), Held::default()).await.unwrap();
     follower.reach(plane.revision().await).await;
-    let usage = v1::Usage { calls_total: 7, calls_running: 1, audit_queue_length: 2, stamp: 0 };
+    let end = prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 };
+    let usage = v1::Usage {
+        calls_total: 7,
+        calls_running: 1,
+        audit_queue_length: 2,
+        web_certificate_expires_at: Some(end),
+        ..Default::default()
+    };
     let nack =
         v1::Nack { revision: 1, kind: v1::ItemKind::Role.into(), id: "reader".to_owned(), reason: "no".to_owned() };
     follower.send(FromEdge::Nack(nack.clone())).await;
-    follower.send(FromEdge::Usage(usage)).await;
+    follower.send(FromEdge::Usage(usage.clone())).await;
     let mut edges = EdgesClient::new(plane.admin_channel());
     let listed = tokio::time::timeout(DEADLINE, async {
         loop {
@@ -244,6 +252,11 @@ async fn databases_are_tested_by_the_connected_edges() {
     let answer = asked.await.unwrap();
     assert_eq!(answer.edges.len(), 1);
     assert!(answer.edges[0].result.as_ref().unwrap().ok);
+    let newest = v1::ListAuditRequest { page_size: 1, ..Default::default() };
+    let events = AuditClient::new(plane.admin_channel()).list(newest).await.unwrap().into_inner().events;
+    let Some(v1::audit_event::Event::Admin(event)) = &events[0].event else { panic!("{events:?}") };
+    assert_eq!((event.action.as_str(), event.object.as_str()), ("/nla.v1.Databases/Test", "database/shop"));
+    assert_eq!(event.reason, "1 of 1 edges reached it");
     let mut databases = DatabasesClient::new(plane.admin_channel());
     let request = v1::TestDatabaseRequest { name: "shop".to_owned(), edge_id: "e9".to_owned() };
     assert_eq!(databases.test(request).await.unwrap_err().code(), Code::FailedPrecondition);

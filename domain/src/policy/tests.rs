@@ -215,3 +215,35 @@ fn a_role_that_does_not_allow_the_call_lends_no_exceptions() {
     let grant = decide(&snapshot, &token, Tool::QueryDatabase, Some("shop")).unwrap();
     assert!(grant.role.is_without_exceptions(), "{:?}", grant.role);
 }
+
+#[test]
+fn address_ranges() {
+    let cases = [
+        ("192.0.2.1/32", "192.0.2.1", true),
+        ("192.0.2.1/32", "192.0.2.2", false),
+        ("192.0.2.0/24", "::ffff:192.0.2.9", true),
+        ("192.0.2.0/24", "::ffff:192.0.3.9", false),
+        ("0.0.0.0/0", "192.0.2.1", true),
+        ("0.0.0.0/0", "2001:db8::1", false),
+        ("2001:db8::/32", "2001:db8:9::1", true),
+        ("2001:db8::/32", "2001:db9::1", false),
+        ("2001:db8::1/128", "2001:db8::1", true),
+        // Ranges of IPv4 as IPv6 writes them, and wider ones.
+        ("::ffff:192.0.2.0/120", "192.0.2.9", true),
+        ("::ffff:192.0.2.0/120", "::ffff:192.0.2.9", true),
+        ("::ffff:192.0.2.0/120", "192.0.3.9", false),
+        ("::ffff:0.0.0.0/96", "192.0.2.9", true),
+        ("::/96", "192.0.2.9", false),
+        ("::/0", "192.0.2.9", false),
+        ("::/0", "2001:db8::1", true),
+    ];
+    let text = TokenText::generate().unwrap();
+    let pepper = Key32::new([9; 32]);
+    for (net, peer, accepted) in cases {
+        let token = Token { allowed_cidrs: vec![net.parse().unwrap()], ..token(&text, &pepper) };
+        let snapshot = snapshot(vec![], vec![token]);
+        let peer = peer.parse().unwrap();
+        let verdict = authenticate(&snapshot, &text, peer, Timestamp::default(), Duration::ZERO);
+        assert_eq!(verdict.err(), (!accepted).then_some(AuthFailure::Address), "{peer} in {net}");
+    }
+}

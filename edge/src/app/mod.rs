@@ -19,12 +19,13 @@ use uuid::Uuid;
 pub use crate::config::Config;
 use crate::{
     audit::{AuditQueue, Delivery},
-    clock::BootClock,
+    clock::{BootClock, FleetClock},
     config::Transport,
     identity::{Identity, IdentityError, Renewal, Storage},
     listener::{
         ListenError, Listener,
         address::AddressLimiter,
+        certificate::PublicCertificate,
         ready::Readiness,
         routes::{self, McpSlot},
     },
@@ -69,6 +70,7 @@ pub struct App {
     audit: AuditQueue,
     readiness: Readiness,
     wall: Arc<dyn WallClock>,
+    fleet: FleetClock,
     boot_id: String,
 }
 
@@ -85,15 +87,16 @@ pub async fn build(config: Config) -> Result<App, AppError> {
     let listener =
         Listener::bind(config.listen, &config.transport, config.limits, config.trusted_proxies.clone()).await?;
     let wall: Arc<dyn WallClock> = Arc::new(SystemClock);
+    let fleet = FleetClock::new(Arc::clone(&wall), Arc::new(BootClock));
     let boot_id = Uuid::new_v4().to_string();
     let holder = SnapshotHolder::new(Arc::new(BootClock));
     let audit = AuditQueue::new(boot_id.clone(), config.audit, Arc::clone(&wall));
-    let readiness = Readiness::new(holder.clone(), audit.clone());
+    let readiness = Readiness::new(holder.clone(), audit.clone(), fleet.clone());
     if let Some(certificate) = listener.certificate() {
         readiness.with_certificate(certificate, Arc::clone(&wall));
     }
     let limiter = AddressLimiter::new(&config.limits);
-    Ok(App { config, listener, limiter, holder, audit, readiness, wall, boot_id })
+    Ok(App { config, listener, limiter, holder, audit, readiness, wall, fleet, boot_id })
 }
 
 impl App {
@@ -130,19 +133,22 @@ impl App {
         let _stop_listening = stop.clone().drop_guard();
         let mut tasks = JoinSet::new();
         // Before the edge is enrolled too: clients connect already, and it may take long.
-        if let Some(certificate) = self.listener.certificate() {
+        let web_certificate = self.listener.certificate();
+        if let Some(certificate) = &web_certificate {
             tasks.spawn(certificate.watch(Arc::clone(&self.wall)).run());
         }
         let serving = tokio::spawn(self.listener.serve(router, stop.clone(), self.config.shutdown_deadline));
 
+        let (wall, trouble) = (Arc::clone(&self.wall), self.readiness.trouble());
+        let obtaining = Identity::obtain(self.config.identity.clone(), wall, trouble);
         let obtained = tokio::select! {
-            obtained = Identity::obtain(self.config.identity.clone(), Arc::clone(&self.wall)) => obtained,
+            obtained = obtaining => obtained,
             () = shutdown.cancelled() => return Ok(()),
         };
         let identity = obtained?;
         self.readiness.enrolled();
 
-        let settings = PipelineConfig::new(identity.enrolled().edge_id().clone(), Arc::clone(&self.wall));
+        let settings = PipelineConfig::new(identity.enrolled().edge_id().clone(), Arc::new(self.fleet.clone()));
         let pipeline = Pipeline::new(self.holder.clone(), self.audit.clone(), settings)?;
         let reporting = Arc::downgrade(&pipeline);
         self.readiness.with_databases(Box::new(move || {
@@ -168,9 +174,9 @@ impl App {
                 identities: identity.changes(),
                 holder: self.holder.clone(),
                 audit: self.audit.clone(),
-                hooks: hooks(&pipeline),
+                hooks: hooks(&pipeline, web_certificate),
                 introduction: Introduction { boot_id: self.boot_id, mcp_url },
-                wall: self.wall,
+                wall: self.fleet,
             }
             .run(),
         );
@@ -208,8 +214,8 @@ impl App {
     }
 }
 
-fn hooks(pipeline: &Arc<Pipeline>) -> Hooks {
-    let (cutting, probing, counting) = (Arc::clone(pipeline), Arc::clone(pipeline), Arc::clone(pipeline));
+fn hooks(pipeline: &Arc<Pipeline>, web_certificate: Option<PublicCertificate>) -> Hooks {
+    let [cutting, probing, counting, telling] = [0; 4].map(|_| Arc::clone(pipeline));
     Hooks {
         cut: Arc::new(move || cutting.cut()),
         probe: Arc::new(move |database| {
@@ -217,5 +223,7 @@ fn hooks(pipeline: &Arc<Pipeline>) -> Hooks {
             Box::pin(async move { pipeline.probe(&database).await })
         }),
         usage: Arc::new(move || counting.usage()),
+        web_certificate: Arc::new(move || web_certificate.as_ref().map(PublicCertificate::not_after)),
+        token_uses: Arc::new(move |most| telling.token_uses(most)),
     }
 }

@@ -8,10 +8,15 @@ mod enrol;
 mod enrolled;
 mod renew;
 mod token;
+mod trouble;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use nla_domain::{clock::WallClock, secret::Secret};
+use nla_domain::{
+    clock::{Timestamp, WallClock},
+    id::EdgeId,
+    secret::Secret,
+};
 use nla_proto::{
     failure::Failure,
     files::FileError,
@@ -19,8 +24,12 @@ use nla_proto::{
 };
 use tokio::sync::watch;
 
-pub use self::{enrolled::Enrolled, renew::Renewal};
+pub use self::{enrolled::Enrolled, renew::Renewal, trouble::Trouble};
 use crate::retry::Backoff;
+
+/// How often the wall clock and the join token's file are looked at. Sleeping
+/// until a date itself would miss suspends and corrections of the clock.
+const LOOK_EVERY: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(5) };
 
 /// Where the identity lives between starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +75,9 @@ pub enum IdentityError {
     /// There is a token and no address to take it to.
     #[error("there is a join token, but `control_plane.enrolment_url` is not set")]
     NoEnrolmentUrl,
+    /// The join token's file is there and cannot be read.
+    #[error("the join token's file cannot be read")]
+    TokenFile(#[source] FileError),
     /// The file or the variable holds something else.
     #[error("the join token cannot be used")]
     Token(#[source] nla_domain::join::MalformedJoinToken),
@@ -95,15 +107,36 @@ pub enum IdentityError {
     /// Key or request could not be made.
     #[error("a key and a certificate request cannot be made")]
     Key(#[from] rcgen::Error),
-    /// The stored or received certificate has ended.
-    #[error("the edge's certificate has expired and there is no new join token")]
-    Expired,
+    /// The certificate has ended.
+    #[error(
+        "this edge's certificate has expired at {at}: make a join token with `nlactl edge join-token {edge}` and put it \
+         into the file that `join_token_file` names; it is taken without a restart"
+    )]
+    Expired {
+        /// Whose.
+        edge: EdgeId,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 impl IdentityError {
     /// True when trying again can help without anybody's doing.
     fn is_temporary(&self) -> bool {
         matches!(self, Self::Unreachable(_))
+    }
+
+    /// True when a new join token can help.
+    fn needs_token(&self) -> bool {
+        match self {
+            Self::NoToken
+            | Self::Expired { .. }
+            | Self::Token(_)
+            | Self::TokenFile(_)
+            | Self::Refused(_)
+            | Self::Certificate(_) => true,
+            Self::NoEnrolmentUrl | Self::File(_) | Self::Damaged { .. } | Self::Unreachable(_) | Self::Key(_) => false,
+        }
     }
 }
 
@@ -117,48 +150,49 @@ pub struct Identity {
     changes: watch::Sender<u64>,
     /// SHA-256 of tokens that were refused since the start.
     refused: Vec<[u8; 32]>,
+    trouble: Trouble,
 }
 
 impl Identity {
     /// Loads the stored identity or joins with a join token; waits while the
-    /// control plane cannot be reached. A new join token wins over a stored
-    /// identity, so that an operator can enrol an edge anew.
+    /// control plane cannot be reached, and, where there is a file for it, until
+    /// an operator has brought a join token; `trouble` says so meanwhile. A new
+    /// join token wins over a stored identity, so that an operator can enrol an
+    /// edge anew.
     ///
     /// # Errors
-    /// [`IdentityError`] where only an operator can help.
-    pub async fn obtain(config: IdentityConfig, wall: Arc<dyn WallClock>) -> Result<Self, IdentityError> {
+    /// [`IdentityError`] where the edge has to be started anew.
+    pub async fn obtain(
+        config: IdentityConfig,
+        wall: Arc<dyn WallClock>,
+        trouble: Trouble,
+    ) -> Result<Self, IdentityError> {
         let stored = enrolled::load(&config.storage)?;
-        let spent = stored.as_ref().and_then(Enrolled::join_token_hash);
-        let token = token::read(&config.join)?.filter(|token| Some(token.hash) != spent);
-        let valid = stored.filter(|stored| stored.not_after() > wall.now());
-        let enrolled = match (valid, token) {
-            (None, None) if spent.is_some() => return Err(IdentityError::Expired),
-            (None, None) => return Err(IdentityError::NoToken),
-            (Some(stored), None) => stored,
-            (stored, Some(token)) => match join(&config, &token).await {
-                Ok(enrolled) => enrolled,
-                Err(error) => {
-                    let Some(stored) = stored else { return Err(error) };
-                    let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::warn!(%error, cause, "the join token was not accepted; the stored identity stays in use");
-                    return Self::with(config, wall, stored, Some(token.hash));
+        let mut refused = Vec::new();
+        loop {
+            match attempt(&config, wall.now(), stored.as_ref(), &mut refused).await {
+                Ok(enrolled) => return Self::with(config, wall, enrolled, refused, trouble),
+                Err(error) if error.needs_token() && config.join.file.is_some() => {
+                    trouble.say(&error);
                 }
-            },
-        };
-        Self::with(config, wall, enrolled, None)
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     fn with(
         config: IdentityConfig,
         wall: Arc<dyn WallClock>,
         enrolled: Enrolled,
-        refused: Option<[u8; 32]>,
+        refused: Vec<[u8; 32]>,
+        trouble: Trouble,
     ) -> Result<Self, IdentityError> {
         let (identity, roots) = enrolled.tls()?;
         let tls = ClientTls::new(&identity, &roots)?;
         tracing::info!(edge = %enrolled.edge_id(), certificate_until = %enrolled.not_after(), "enrolled");
-        let refused = refused.into_iter().collect();
-        Ok(Self { config, wall, enrolled, tls, changes: watch::Sender::new(0), refused })
+        trouble.end();
+        Ok(Self { config, wall, enrolled, tls, changes: watch::Sender::new(0), refused, trouble })
     }
 
     /// For channels to the control plane; follows renewals.
@@ -176,6 +210,41 @@ impl Identity {
     pub fn enrolled(&self) -> &Enrolled {
         &self.enrolled
     }
+}
+
+/// The identity that can be had now. A token that was not accepted is added to
+/// `refused` and not tried again.
+async fn attempt(
+    config: &IdentityConfig,
+    now: Timestamp,
+    stored: Option<&Enrolled>,
+    refused: &mut Vec<[u8; 32]>,
+) -> Result<Enrolled, IdentityError> {
+    let spent = stored.and_then(Enrolled::join_token_hash);
+    let valid = stored.filter(|stored| stored.not_after() > now);
+    let read = token::read(&config.join);
+    let error =
+        match read.map(|token| token.filter(|token| Some(token.hash) != spent && !refused.contains(&token.hash))) {
+            Ok(Some(token)) => match join(config, &token).await {
+                Ok(enrolled) => return Ok(enrolled),
+                Err(error) => {
+                    refused.push(token.hash);
+                    error
+                }
+            },
+            Ok(None) => match (valid, stored) {
+                (Some(valid), _) => return Ok(valid.clone()),
+                (None, Some(ended)) => {
+                    return Err(IdentityError::Expired { edge: ended.edge_id().clone(), at: ended.not_after() });
+                }
+                (None, None) => return Err(IdentityError::NoToken),
+            },
+            Err(error) => error,
+        };
+    let Some(valid) = valid.filter(|_| error.needs_token()) else { return Err(error) };
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    tracing::warn!(%error, cause, "the join token was not accepted; the stored identity stays in use");
+    Ok(valid.clone())
 }
 
 /// Joins, waiting while the control plane cannot be reached.

@@ -9,15 +9,12 @@ use std::{convert::Infallible, time::Duration};
 use nla_domain::clock::Timestamp;
 use tokio::time::Instant;
 
-use super::{Enrolled, Identity, IdentityError, enrol, enrolled, join, token};
+use super::{Enrolled, Identity, IdentityError, LOOK_EVERY, enrol, enrolled, join, token};
 use crate::{
     retry::{Backoff, random_fraction},
     snapshot::SnapshotHolder,
 };
 
-/// How often the wall clock and the join token's file are looked at. Sleeping
-/// until the date itself would miss suspends and corrections of the clock.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A failing renewal is logged this often.
 const LOG_EVERY: Duration = Duration::from_secs(600);
 
@@ -56,11 +53,16 @@ impl Renewal {
         let outcome = match self.new_token() {
             Ok(Some(token)) => self.join_again(&token).await,
             Ok(None) => self.renew_if_due().await,
-            Err(error) => Err(error),
+            // A file that cannot be used must not keep the certificate from being renewed.
+            Err(unusable) => match self.renew_if_due().await {
+                Err(error) if !error.needs_token() => Err(error),
+                _ => Err(unusable),
+            },
         };
-        if let Err(error) = outcome
-            && self.last_logged.is_none_or(|at| at.elapsed() > LOG_EVERY)
-        {
+        let Err(error) = outcome else { return };
+        if self.has_expired() && error.needs_token() {
+            self.identity.trouble.say(&error);
+        } else if self.last_logged.is_none_or(|at| at.elapsed() > LOG_EVERY) {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::error!(%error, cause, certificate_until = %self.identity.enrolled.not_after(), "the edge's identity was not renewed");
             self.last_logged = Some(Instant::now());
@@ -72,6 +74,10 @@ impl Renewal {
         let spent = self.identity.enrolled.join_token_hash();
         let known = |hash| Some(hash) == spent || self.identity.refused.contains(&hash);
         Ok(token::read(&self.identity.config.join)?.filter(|token| !known(token.hash)))
+    }
+
+    fn has_expired(&self) -> bool {
+        self.identity.wall.now() >= self.identity.enrolled.not_after()
     }
 
     async fn join_again(&mut self, token: &token::Token) -> Result<(), IdentityError> {
@@ -87,11 +93,12 @@ impl Renewal {
 
     async fn renew_if_due(&mut self) -> Result<(), IdentityError> {
         let now = self.identity.wall.now();
+        if self.has_expired() {
+            let enrolled = &self.identity.enrolled;
+            return Err(IdentityError::Expired { edge: enrolled.edge_id().clone(), at: enrolled.not_after() });
+        }
         if now < self.due || self.pause_until.is_some_and(|until| Instant::now() < until) {
             return Ok(());
-        }
-        if now >= self.identity.enrolled.not_after() {
-            return Err(IdentityError::Expired);
         }
         let config = &self.identity.config;
         let renewed = enrol::renew(&config.control_plane_url, &self.identity.tls, &self.identity.enrolled).await;
@@ -120,6 +127,7 @@ impl Renewal {
         self.backoff.reset();
         self.pause_until = None;
         self.last_logged = None;
+        self.identity.trouble.end();
         self.identity.changes.send_modify(|count| *count += 1);
         Ok(())
     }

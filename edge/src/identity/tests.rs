@@ -5,11 +5,16 @@ use std::{
     time::Duration,
 };
 
-use nla_domain::clock::{FixedClock, SystemClock, Timestamp};
+use nla_domain::clock::{FixedClock, SystemClock};
 use nla_proto::files;
+use tokio::task::JoinHandle;
 
 use super::*;
-use crate::{clock::TokioClock, fixture::ControlPlane, snapshot::SnapshotHolder};
+use crate::{
+    clock::TokioClock,
+    fixture::{ControlPlane, SOON, eventually},
+    snapshot::SnapshotHolder,
+};
 
 struct Place {
     folder: tempfile::TempDir,
@@ -43,7 +48,49 @@ impl Place {
     }
 
     async fn obtain(&self) -> Result<Identity, IdentityError> {
-        Identity::obtain(self.config.clone(), Arc::new(SystemClock)).await
+        self.obtain_at(Arc::new(SystemClock)).await
+    }
+
+    async fn obtain_at(&self, wall: Arc<dyn WallClock>) -> Result<Identity, IdentityError> {
+        let obtaining = Identity::obtain(self.config.clone(), wall, Trouble::default());
+        tokio::time::timeout(SOON, obtaining).await.expect("an identity, or an error")
+    }
+
+    /// What an operator is told while the edge waits for a join token.
+    async fn waits(&self) -> Waiting {
+        let trouble = Trouble::default();
+        let obtaining = Identity::obtain(self.config.clone(), Arc::new(SystemClock), trouble.clone());
+        let mut waiting = Waiting { obtaining: tokio::spawn(obtaining), trouble };
+        waiting.says("").await;
+        waiting
+    }
+}
+
+struct Waiting {
+    obtaining: JoinHandle<Result<Identity, IdentityError>>,
+    trouble: Trouble,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.obtaining.abort();
+    }
+}
+
+impl Waiting {
+    /// Waits for the text, while the edge waits.
+    async fn says(&mut self, part: &str) -> String {
+        let text = || self.trouble.text().map(|text| text.to_string()).filter(|text| text.contains(part));
+        eventually(part, || text().is_some() || self.obtaining.is_finished()).await;
+        assert!(!self.obtaining.is_finished(), "it has given up");
+        text().unwrap()
+    }
+
+    /// Waits for the identity.
+    async fn ends(mut self) -> Identity {
+        let identity = tokio::time::timeout(SOON, &mut self.obtaining).await.unwrap().unwrap().unwrap();
+        assert!(self.trouble.text().is_none());
+        identity
     }
 }
 
@@ -55,9 +102,10 @@ fn renewal(identity: Identity) -> Renewal {
 async fn a_stored_identity_needs_no_token() {
     let plane = ControlPlane::start().await;
     let place = Place::new(&plane, true);
-    assert!(matches!(place.obtain().await, Err(IdentityError::NoToken)));
+    let mut waiting = place.waits().await;
+    waiting.says("nlactl edge join-token").await;
     place.put_token(&plane);
-    let first = place.obtain().await.unwrap();
+    let first = waiting.ends().await;
     assert_eq!(first.enrolled().edge_id().as_str(), "e1");
     let mode = fs::metadata(place.identity_file()).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
@@ -81,10 +129,22 @@ async fn memory_needs_a_token_at_each_start() {
     place.put_token(&plane);
     place.obtain().await.unwrap();
     assert!(!place.identity_file().exists());
+    let mut waiting = place.waits().await;
+    waiting.says("spent").await;
+    place.put_token(&plane);
+    waiting.ends().await;
+}
+
+#[tokio::test]
+async fn without_a_file_to_wait_for_there_is_nothing_to_wait_for() {
+    let plane = ControlPlane::start().await;
+    let mut place = Place::new(&plane, false);
+    place.config.join = JoinSource { file: None, text: None };
+    assert!(matches!(place.obtain().await, Err(IdentityError::NoToken)));
+    place.config.join.text = Some(plane.join_token().to_text());
+    place.obtain().await.unwrap();
     let error = place.obtain().await.unwrap_err();
     assert!(matches!(&error, IdentityError::Refused(failure) if failure.message.contains("spent")), "{error:?}");
-    place.put_token(&plane);
-    place.obtain().await.unwrap();
 }
 
 #[tokio::test]
@@ -94,9 +154,10 @@ async fn files_that_others_can_read_and_damaged_files_are_refused() {
     place.put_token(&plane);
     let open = fs::Permissions::from_mode(0o644);
     fs::set_permissions(place.token_file(), open.clone()).unwrap();
-    assert!(matches!(place.obtain().await, Err(IdentityError::File(_))));
+    let mut waiting = place.waits().await;
+    waiting.says("file cannot be read").await;
     fs::set_permissions(place.token_file(), fs::Permissions::from_mode(0o600)).unwrap();
-    place.obtain().await.unwrap();
+    waiting.ends().await;
 
     fs::set_permissions(place.identity_file(), open).unwrap();
     assert!(matches!(place.obtain().await, Err(IdentityError::File(_))));
@@ -114,12 +175,13 @@ async fn a_wrong_pin_or_text_is_refused_at_once() {
     let (plane, other) = (ControlPlane::start().await, ControlPlane::start().await);
     let place = Place::new(&plane, true);
     place.put_token(&other);
-    let error = place.obtain().await.unwrap_err();
-    assert!(matches!(error, IdentityError::Refused(_)), "{error:?}");
+    let mut waiting = place.waits().await;
+    waiting.says("refused to enrol").await;
     files::write_private(place.token_file(), b"hunter2").unwrap();
-    let error = place.obtain().await.unwrap_err();
-    assert!(matches!(error, IdentityError::Token(_)));
-    assert!(!format!("{error:?} {error}").contains("hunter2"));
+    let said = waiting.says("cannot be used").await;
+    assert!(!said.contains("hunter2"), "{said}");
+    place.put_token(&plane);
+    waiting.ends().await;
 }
 
 #[tokio::test]
@@ -129,7 +191,7 @@ async fn an_absent_control_plane_is_waited_for() {
     place.put_token(&plane);
     plane.stop().await;
     let config = place.config.clone();
-    let joining = tokio::spawn(Identity::obtain(config, Arc::new(SystemClock)));
+    let joining = tokio::spawn(Identity::obtain(config, Arc::new(SystemClock), Trouble::default()));
     tokio::task::yield_now().await;
     assert!(!joining.is_finished());
     plane.restart().await;
@@ -193,8 +255,62 @@ async fn an_expired_identity_needs_a_new_token() {
     place.put_token(&plane);
     let identity = place.obtain().await.unwrap();
     let later = identity.enrolled().not_after().plus(Duration::from_secs(1));
-    let obtain = |at: Timestamp| Identity::obtain(place.config.clone(), Arc::new(FixedClock::at(at)));
-    assert!(matches!(obtain(later).await, Err(IdentityError::Expired)));
+    let trouble = Trouble::default();
+    let clock = Arc::new(FixedClock::at(later));
+    let obtaining = tokio::spawn(Identity::obtain(place.config.clone(), clock.clone(), trouble.clone()));
+    let mut waiting = Waiting { obtaining, trouble };
+    let said = waiting.says("nlactl edge join-token e1").await;
+    assert!(said.contains("has expired") && said.contains("without a restart"), "{said}");
+    // What was wrong with a token is not hidden by there being no other.
+    place.put_token(&ControlPlane::start().await);
+    waiting.says("refused to enrol").await;
+    tokio::time::sleep(3 * LOOK_EVERY).await;
+    waiting.says("refused to enrol").await;
+    *plane.shared.validity.lock().unwrap() = (Duration::ZERO, 48 * Duration::from_secs(3600));
     place.put_token(&plane);
-    obtain(later).await.unwrap();
+    assert!(waiting.ends().await.enrolled().not_after() > later);
+}
+
+#[tokio::test]
+async fn an_edge_whose_certificate_ends_while_it_runs_joins_again_without_a_restart() {
+    let plane = ControlPlane::start().await;
+    let place = Place::new(&plane, true);
+    place.put_token(&plane);
+    let clock = Arc::new(FixedClock::at(SystemClock.now()));
+    let trouble = Trouble::default();
+    let identity = Identity::obtain(place.config.clone(), clock.clone(), trouble.clone()).await.unwrap();
+    let changes = identity.changes();
+    let mut renewal = renewal(identity);
+    // It was cut off, so that no renewal went through.
+    clock.advance(25 * Duration::from_secs(3600));
+    renewal.look().await;
+    assert!(trouble.text().unwrap().contains("nlactl edge join-token e1"));
+    let spent = fs::read(place.token_file()).unwrap();
+    files::write_private(place.token_file(), b"hunter2").unwrap();
+    renewal.look().await;
+    assert!(trouble.text().unwrap().contains("cannot be used"));
+    files::write_private(place.token_file(), &spent).unwrap();
+    renewal.look().await;
+    assert!(!changes.has_changed().unwrap(), "the spent token is worth nothing");
+    *plane.shared.validity.lock().unwrap() = (Duration::ZERO, 72 * Duration::from_secs(3600));
+    place.put_token(&plane);
+    renewal.look().await;
+    assert!(changes.has_changed().unwrap());
+    assert!(trouble.text().is_none());
+}
+
+#[tokio::test]
+async fn a_join_token_that_cannot_be_used_does_not_keep_the_certificate_from_being_renewed() {
+    let plane = ControlPlane::start().await;
+    let place = Place::new(&plane, true);
+    let hour = Duration::from_secs(3600);
+    *plane.shared.validity.lock().unwrap() = (15 * hour, 24 * hour);
+    place.put_token(&plane);
+    let identity = place.obtain().await.unwrap();
+    let changes = identity.changes();
+    files::write_private(place.token_file(), b"hunter2").unwrap();
+    let mut renewal = renewal(identity);
+    renewal.look().await;
+    assert!(changes.has_changed().unwrap());
+    place.obtain().await.expect("nor from being used");
 }

@@ -20,7 +20,7 @@ pub(super) fn read(source: &JoinSource) -> Result<Option<Token>, IdentityError> 
     if let Some(path) = &source.file
         && path.exists()
     {
-        let bytes = files::read_private(path)?;
+        let bytes = files::read_private(path).map_err(IdentityError::TokenFile)?;
         let text =
             std::str::from_utf8(&bytes).map_err(|_| IdentityError::Token(nla_domain::join::MalformedJoinToken))?;
         if !text.trim().is_empty() {

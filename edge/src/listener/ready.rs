@@ -18,6 +18,8 @@ use serde::Serialize;
 use super::certificate::{CertificateReport, PublicCertificate};
 use crate::{
     audit::AuditQueue,
+    clock::FleetClock,
+    identity::Trouble,
     pipeline::{DatabaseReport, DatabaseState},
     snapshot::{SnapshotHolder, Standing},
 };
@@ -25,11 +27,15 @@ use crate::{
 /// Heartbeats come each second; a few may be late without a meaning.
 const FRESH: Duration = Duration::from_secs(5);
 
+/// The reason of an edge that waits for an operator to give it a join token.
+pub const JOIN_TOKEN_NEEDED: &str = "join_token_needed";
+
 /// What readiness is made of. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Readiness {
     holder: SnapshotHolder,
     audit: AuditQueue,
+    clock: FleetClock,
     state: Arc<State>,
 }
 
@@ -39,6 +45,7 @@ pub type DatabaseReports = Box<dyn Fn() -> Vec<DatabaseReport> + Send + Sync>;
 #[derive(Default)]
 struct State {
     enrolled: AtomicBool,
+    trouble: Trouble,
     stopping: AtomicBool,
     databases: OnceLock<DatabaseReports>,
     certificate: OnceLock<(PublicCertificate, Arc<dyn WallClock>)>,
@@ -62,6 +69,9 @@ pub struct Report {
     pub revision: Option<u64>,
     /// Since the control plane last confirmed it.
     pub age_seconds: Option<f64>,
+    /// How far this machine's clock is ahead of the control plane's, in
+    /// milliseconds; negative when it is behind.
+    pub clock_lead_ms: Option<i64>,
     /// Why it is not ready.
     pub reasons: Vec<Reason>,
     /// The one that clients see; `None` for plain HTTP. Its end says nothing
@@ -108,13 +118,18 @@ pub struct Reason {
 
 impl Readiness {
     /// Not enrolled yet.
-    pub fn new(holder: SnapshotHolder, audit: AuditQueue) -> Self {
-        Self { holder, audit, state: Arc::default() }
+    pub fn new(holder: SnapshotHolder, audit: AuditQueue, clock: FleetClock) -> Self {
+        Self { holder, audit, clock, state: Arc::default() }
     }
 
     /// The edge has its identity.
     pub fn enrolled(&self) {
         self.state.enrolled.store(true, Ordering::Release);
+    }
+
+    /// Where the identity says what keeps it from being of use.
+    pub fn trouble(&self) -> Trouble {
+        self.state.trouble.clone()
     }
 
     /// Says how the databases are from now on. Only the first call counts.
@@ -148,13 +163,22 @@ impl Readiness {
         if self.state.stopping.load(Ordering::Acquire) {
             because("stopping", "this process is about to end".into());
         }
+        let enrolled = self.state.enrolled.load(Ordering::Acquire);
+        let trouble = self.state.trouble.text();
+        if let Some(trouble) = &trouble {
+            because(if enrolled { "certificate_expired" } else { JOIN_TOKEN_NEEDED }, trouble.to_string());
+        }
         let current = self.holder.current();
         let age = self.holder.age();
         match (&*self.holder.standing(), &current) {
             (Standing::Banned(reason), _) => {
                 because("banned", format!("the control plane has banned this edge: {reason}"));
             }
-            (_, None) if !self.state.enrolled.load(Ordering::Acquire) => {
+            (Standing::Quarantined(reason), _) => {
+                because("quarantined", format!("an operator has put this edge into quarantine: {reason}"));
+            }
+            (_, None) if !enrolled && trouble.is_some() => {}
+            (_, None) if !enrolled => {
                 because("not_enrolled", "this edge has no identity yet".into());
             }
             (_, None) => because("no_snapshot", "nothing has come from the control plane yet".into()),
@@ -176,6 +200,7 @@ impl Readiness {
             ready: reasons.is_empty(),
             revision: current.as_ref().map(|snapshot| snapshot.revision.0),
             age_seconds: current.as_ref().filter(|_| age != Duration::MAX).map(|_| age.as_secs_f64()),
+            clock_lead_ms: self.clock.lead_millis(),
             reasons,
             certificate: self.state.certificate.get().map(|(certificate, wall)| certificate.report(wall.now())),
             databases: Databases::of(self.state.databases.get().map(|reports| reports()).unwrap_or_default(), listed),

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     audit::{AuditQueue, QueueLimits},
-    clock::TokioClock,
+    clock::{BootClock, FleetClock, TokioClock},
     fixture::SOON,
     snapshot::SnapshotHolder,
 };
@@ -61,10 +61,14 @@ fn endpoint() -> Router {
         .route("/slow", post(|| async { axum::body::Body::from_stream(slowly()) }))
 }
 
+fn clock() -> FleetClock {
+    FleetClock::new(Arc::new(SystemClock), Arc::new(BootClock))
+}
+
 fn parts(limits: &Limits) -> (Router, Readiness, McpSlot) {
     let holder = SnapshotHolder::new(Arc::new(TokioClock::start()));
     let audit = AuditQueue::new("b".into(), QueueLimits::default(), Arc::new(SystemClock));
-    let readiness = Readiness::new(holder, audit);
+    let readiness = Readiness::new(holder, audit, clock());
     let slot = McpSlot::default();
     let router = router(slot.clone(), &AddressLimiter::new(limits), readiness.clone());
     (router, readiness, slot)
@@ -298,6 +302,7 @@ async fn plain_http_elsewhere_and_bad_certificates_do_not_start() {
 
 #[tokio::test(start_paused = true)]
 async fn readiness_tells_its_reasons() {
+    use crate::{identity::IdentityError, listener::ready::JOIN_TOKEN_NEEDED};
     use nla_domain::{
         id::{Epoch, Revision},
         secret::Key32,
@@ -306,24 +311,35 @@ async fn readiness_tells_its_reasons() {
     let holder = SnapshotHolder::new(Arc::new(TokioClock::start()));
     let limits = QueueLimits { max_events: 1, ..QueueLimits::default() };
     let audit = AuditQueue::new("b".into(), limits, Arc::new(SystemClock));
-    let readiness = Readiness::new(holder.clone(), audit.clone());
+    let readiness = Readiness::new(holder.clone(), audit.clone(), clock());
     let reasons = || readiness.report(false).reasons.iter().map(|reason| reason.reason).collect::<Vec<_>>();
     assert_eq!(reasons(), ["not_enrolled"]);
+    readiness.trouble().say(&IdentityError::NoToken);
+    let report = readiness.report(false).reasons;
+    assert_eq!(report.len(), 1);
+    assert!(
+        report[0].reason == JOIN_TOKEN_NEEDED && report[0].message.contains("nlactl edge join-token"),
+        "{report:?}"
+    );
+    readiness.trouble().end();
     readiness.enrolled();
     assert_eq!(reasons(), ["no_snapshot"]);
-    holder.publish(Arc::new(Snapshot {
-        epoch: Epoch::default(),
-        revision: Revision(4),
-        settings: Arc::new(Settings {
-            pepper: Key32::new([0; 32]),
-            strict_staleness: DEFAULT_STRICT_STALENESS,
-            standard_staleness: DEFAULT_STANDARD_STALENESS,
-        }),
-        databases: Default::default(),
-        credentials: Default::default(),
-        roles: Default::default(),
-        tokens: Default::default(),
-    }));
+    let snapshot = || {
+        Arc::new(Snapshot {
+            epoch: Epoch::default(),
+            revision: Revision(4),
+            settings: Arc::new(Settings {
+                pepper: Key32::new([0; 32]),
+                strict_staleness: DEFAULT_STRICT_STALENESS,
+                standard_staleness: DEFAULT_STANDARD_STALENESS,
+            }),
+            databases: Default::default(),
+            credentials: Default::default(),
+            roles: Default::default(),
+            tokens: Default::default(),
+        })
+    };
+    holder.publish(snapshot());
     assert_eq!((reasons(), readiness.report(false).age_seconds), (vec!["stale"], None), "nobody has confirmed it");
     holder.confirm(holder.now());
     let report = readiness.report(false);
@@ -331,6 +347,13 @@ async fn readiness_tells_its_reasons() {
     holder.set_draining(Some("upgrade".into()));
     assert_eq!(reasons(), ["draining"]);
     holder.set_draining(None);
+    readiness.trouble().say(&IdentityError::NoToken);
+    assert_eq!(reasons(), ["certificate_expired"]);
+    readiness.trouble().end();
+    holder.set_quarantine(Some("odd".into()));
+    assert_eq!(reasons(), ["quarantined"]);
+    holder.set_quarantine(None);
+    holder.publish(snapshot());
     tokio::time::advance(DEFAULT_STANDARD_STALENESS).await;
     assert!(readiness.report(false).ready, "up to the bound");
     tokio::time::advance(Duration::from_millis(1)).await;

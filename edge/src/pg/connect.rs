@@ -29,7 +29,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{
     connect_error::{ConnectCause, ConnectError, ConnectStage},
     meter::{Meter, Metered},
-    socket::{Socket, dial, host, is_unix},
+    socket::{Peer, Socket, dial, host, is_unix},
     sqlstate, tls,
     wire::{CancelKey, Login, LoginError, Session, protect},
 };
@@ -128,7 +128,7 @@ impl Target {
 
     async fn log_in(&self, deadline: Instant, options: Option<&str>) -> Result<Session, LoginError> {
         let late = |stage| move |_| LoginError::Failed(ConnectError::new(stage, ConnectCause::TimedOut));
-        let socket = dial(&self.database.endpoint, deadline).await.map_err(LoginError::Failed)?;
+        let (socket, peer) = dial(&self.database.endpoint, deadline).await.map_err(LoginError::Failed)?;
         let tls = self.tls().map_err(LoginError::Failed)?;
         let protected = timeout_at(deadline, protect(socket, tls)).await.map_err(late(ConnectStage::Tls))?;
         let login = Login {
@@ -138,16 +138,16 @@ impl Target {
             application_name: &self.settings.application_name,
             options,
         };
-        let login = login.run(protected.map_err(LoginError::Failed)?);
+        let login = login.run(protected.map_err(LoginError::Failed)?, peer);
         timeout_at(deadline, login).await.map_err(late(ConnectStage::Authenticate))?
     }
 
     /// Asks the server to stop what runs on a session. True when it has heard:
     /// it hangs up after it has passed the request on, and does not say whether
     /// that had an effect.
-    pub(crate) async fn cancel(&self, key: CancelKey) -> bool {
+    pub(crate) async fn cancel(&self, key: CancelKey, peer: &Peer) -> bool {
         let request = async {
-            let socket = dial(&self.database.endpoint, Instant::now() + CANCEL_TIMEOUT).await?;
+            let socket = peer.dial(Instant::now() + CANCEL_TIMEOUT).await?;
             let mut stream = protect(socket, self.tls()?).await?.stream;
             let failed = |error: std::io::Error| ConnectError::of_io(&error);
             stream.write_all(&key.request()).await.map_err(failed)?;
@@ -204,7 +204,7 @@ impl Target {
     /// Connects with the driver and logs in: the client, the task that drives
     /// its connection, and what it may still read.
     pub(super) async fn open(&self, deadline: Instant) -> Result<(Client, JoinHandle<()>, Arc<Meter>), ConnectError> {
-        let socket = dial(&self.database.endpoint, deadline).await?;
+        let (socket, _) = dial(&self.database.endpoint, deadline).await?;
         let late = |_| ConnectError::new(ConnectStage::Authenticate, ConnectCause::TimedOut);
         timeout_at(deadline, self.start_driver(socket)).await.map_err(late)?
     }

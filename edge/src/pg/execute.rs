@@ -317,7 +317,7 @@ fn is_reading(command: &[u8]) -> bool {
 async fn stop(target: &Target, session: &mut Session) {
     for patience in STOP_PATIENCE {
         let heard = match session.key() {
-            Some(key) => target.cancel(key).await,
+            Some(key) => target.cancel(key, session.peer()).await,
             None => false,
         };
         match timeout(patience, session.settle()).await {

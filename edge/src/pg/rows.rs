@@ -171,9 +171,15 @@ impl Sink for RowSet {
             self.json.push(b',');
         }
         self.json.push(b'[');
-        let mut value_bytes = 0;
+        let (mut value_bytes, mut fits) = (0, true);
         for (at, (column, value)) in self.columns.iter().zip(row.values()).enumerate() {
             let value = text(value, at, &column.name)?;
+            // Before it is written: escapes make a value up to six times as long,
+            // and a row has 1,664 of them.
+            if self.json.len() + value.map_or(0, str::len) > self.max_bytes {
+                fits = false;
+                break;
+            }
             if at > 0 {
                 self.json.push(b',');
                 self.text.push('\t');
@@ -187,7 +193,7 @@ impl Sink for RowSet {
         }
         self.json.push(b']');
         self.text.push('\n');
-        if self.json.len() > self.max_bytes {
+        if !fits || self.json.len() > self.max_bytes {
             self.json.truncate(json_before);
             self.text.truncate(text_before);
             self.cut = Some(Cut::Bytes);
@@ -264,5 +270,30 @@ mod tests {
             push_copy_text(&mut out, value);
             assert_eq!(out, expected, "{value:?}");
         }
+    }
+
+    /// A row's body as the server sends it.
+    fn body(values: &[&[u8]]) -> Vec<u8> {
+        let mut body = u16::try_from(values.len()).unwrap().to_be_bytes().to_vec();
+        for value in values {
+            body.extend_from_slice(&u32::try_from(value.len()).unwrap().to_be_bytes());
+            body.extend_from_slice(value);
+        }
+        body
+    }
+
+    #[test]
+    fn a_row_that_does_not_fit_is_not_written_before_that_shows() {
+        const MAX_BYTES: usize = 1_000;
+        let mut rows = RowSet::new(10, MAX_BYTES as u64);
+        let field = |n: usize| Field { name: format!("c{n}"), type_oid: 25 };
+        rows.begin(columns((0..500).map(field).collect(), |_| None));
+        let (small, escaped) = (body(&vec![&b""[..]; 300]), body(&vec![&[1; 900][..]; 500]));
+        assert_eq!(rows.row(&Row::read(&small).unwrap()).unwrap(), None);
+        let whole = (rows.json.clone(), rows.text.clone());
+        assert_eq!(rows.row(&Row::read(&escaped).unwrap()).unwrap(), Some(Cut::Bytes));
+        assert_eq!((rows.json.clone(), rows.text.clone()), whole, "what was there stays as it was");
+        let held = rows.json.capacity() + rows.text.capacity();
+        assert!(held < 10 * MAX_BYTES, "{held} bytes were written of a row of 2.7 MB");
     }
 }

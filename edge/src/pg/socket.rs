@@ -3,7 +3,7 @@
 //! Invariant: a connection through a firewall or to a dead peer is noticed as
 //! such, and no small message waits for another one.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use nla_domain::database::Endpoint;
 use socket2::{SockRef, TcpKeepalive};
@@ -20,6 +20,9 @@ use super::connect_error::{ConnectCause, ConnectError, ConnectStage};
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
+/// The same for a peer that dies with something on its way to it: nothing but
+/// this bounds how long the system sends it again (tcp(7), TCP_USER_TIMEOUT).
+const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 
 /// TCP or Unix, with or without TLS.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -35,31 +38,65 @@ pub(crate) fn host(endpoint: &Endpoint) -> &str {
     endpoint.host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// Connects to the first address that answers.
+/// The server at the other end of a connection, of several that may have the
+/// host's name: only it knows what runs there.
+#[derive(Debug, Clone)]
+pub(crate) enum Peer {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Peer {
+    /// Connects to this very server.
+    ///
+    /// # Errors
+    /// [`ConnectError`] of the step connect.
+    pub(crate) async fn dial(&self, deadline: Instant) -> Result<Box<dyn Socket>, ConnectError> {
+        let late = |_| ConnectError::new(ConnectStage::Connect, ConnectCause::TimedOut);
+        let failed = |error: io::Error| ConnectError::of_io(&error);
+        match self {
+            Self::Tcp(address) => {
+                let stream = timeout_at(deadline, TcpStream::connect(address)).await.map_err(late)?.map_err(failed)?;
+                tune(&stream).map_err(failed)?;
+                Ok(Box::new(stream))
+            }
+            Self::Unix(path) => {
+                let stream = timeout_at(deadline, UnixStream::connect(path)).await.map_err(late)?;
+                Ok(Box::new(stream.map_err(failed)?))
+            }
+        }
+    }
+}
+
+/// Connects to the first address that answers. One that is silent leaves the
+/// others their share of the time.
 ///
 /// # Errors
 /// [`ConnectError`] of the last address.
-pub(crate) async fn dial(endpoint: &Endpoint, deadline: Instant) -> Result<Box<dyn Socket>, ConnectError> {
-    let late = |stage| move |_| ConnectError::new(stage, ConnectCause::TimedOut);
+pub(crate) async fn dial(endpoint: &Endpoint, deadline: Instant) -> Result<(Box<dyn Socket>, Peer), ConnectError> {
     if is_unix(endpoint) {
-        let path = format!("{}/.s.PGSQL.{}", endpoint.host, endpoint.port);
-        let stream = timeout_at(deadline, UnixStream::connect(path)).await.map_err(late(ConnectStage::Connect))?;
-        return Ok(Box::new(stream.map_err(|error| ConnectError::of_io(&error))?));
+        let peer = Peer::Unix(format!("{}/.s.PGSQL.{}", endpoint.host, endpoint.port).into());
+        return Ok((peer.dial(deadline).await?, peer));
     }
     let addresses = timeout_at(deadline, lookup_host((host(endpoint), endpoint.port.get())))
         .await
-        .map_err(late(ConnectStage::Resolve))?
+        .map_err(|_| ConnectError::new(ConnectStage::Resolve, ConnectCause::TimedOut))?
         .map_err(|_| ConnectError::new(ConnectStage::Resolve, ConnectCause::UnknownHost))?;
+    let peers: Vec<Peer> = addresses.map(Peer::Tcp).collect();
+    dial_any(peers, deadline).await
+}
+
+async fn dial_any(peers: Vec<Peer>, deadline: Instant) -> Result<(Box<dyn Socket>, Peer), ConnectError> {
     let mut last = ConnectError::new(ConnectStage::Resolve, ConnectCause::UnknownHost);
-    for address in addresses {
-        let attempt = timeout_at(deadline, TcpStream::connect(address)).await;
-        match attempt.map_err(late(ConnectStage::Connect))? {
-            Ok(stream) => {
-                tune(&stream).map_err(|error| ConnectError::of_io(&error))?;
-                return Ok(Box::new(stream));
-            }
-            Err(error) => last = ConnectError::of_io(&error),
+    let mut left = u32::try_from(peers.len()).unwrap_or(u32::MAX);
+    for peer in peers {
+        let now = Instant::now();
+        let share = deadline.saturating_duration_since(now) / left.max(1);
+        match peer.dial(now + share).await {
+            Ok(stream) => return Ok((stream, peer)),
+            Err(error) => last = error,
         }
+        left -= 1;
     }
     Err(last)
 }
@@ -68,5 +105,32 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive =
         TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_address_leaves_time_for_the_next_one() {
+        // A full queue of connections that nobody takes answers no further one.
+        let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        silent.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        silent.listen(0).unwrap();
+        let silent_at = silent.local_addr().unwrap().as_socket().unwrap();
+        let mut waiting = Vec::new();
+        let soon = || Instant::now() + Duration::from_millis(300);
+        while let Ok(stream) = Peer::Tcp(silent_at).dial(soon()).await {
+            waiting.push(stream);
+        }
+        let listening = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listening.local_addr().unwrap();
+        let peers = vec![Peer::Tcp(silent_at), Peer::Tcp(address)];
+        let (_, peer) = dial_any(peers, Instant::now() + Duration::from_secs(2)).await.unwrap();
+        assert!(matches!(peer, Peer::Tcp(reached) if reached == address), "{peer:?}");
+    }
 }

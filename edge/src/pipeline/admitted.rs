@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -25,8 +25,17 @@ use nla_domain::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Pipeline, caller::Caller, turned_away::Why};
+use super::{
+    Pipeline,
+    caller::Caller,
+    turned_away::Why,
+    uses::{TokenUse, Uses},
+};
 use crate::audit::AuditSlot;
+
+/// Uses of tokens that are gone which wait for the next report. They are
+/// reported within seconds; more are lost only while the control plane is.
+const MAX_GONE: usize = 10_000;
 
 /// A caller with room for one call. Dropping it without a call records a
 /// message of the protocol, such as a handshake or a list.
@@ -42,6 +51,7 @@ impl Admitted {
         let gate = pipeline.limiters.of(&caller.token);
         let peer = caller.peer;
         let token = &caller.token;
+        gate.uses.note(pipeline.config.clock.now(), peer.address);
         if let Err(not_yet) = gate.rate.check() {
             let wait = not_yet.wait_time_from(DefaultClock::default().now());
             return Err(Why::TooFast { peer, token: Arc::clone(token), wait });
@@ -92,39 +102,74 @@ struct TokenGate {
     limits: TokenLimits,
     rate: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
     room: Arc<Semaphore>,
+    uses: Arc<Uses>,
 }
 
 impl TokenGate {
-    fn new(limits: TokenLimits) -> Self {
+    fn new(limits: TokenLimits, uses: Arc<Uses>) -> Self {
         let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(at_least_one(limits.calls_per_second)).allow_burst(at_least_one(limits.burst));
         let room = usize::try_from(limits.concurrent_calls.max(1)).unwrap_or(1);
-        Self { limits, rate: RateLimiter::direct(quota), room: Arc::new(Semaphore::new(room)) }
+        Self { limits, rate: RateLimiter::direct(quota), room: Arc::new(Semaphore::new(room)), uses }
     }
 }
 
-/// The limits of the tokens that have called, at most as many as there are
-/// tokens: only proven callers get here.
+/// The limits and the use of the tokens that have called, at most as many as
+/// there are tokens: only proven callers get here.
 #[derive(Debug, Default)]
-pub(super) struct Limiters(Mutex<HashMap<TokenId, Arc<TokenGate>>>);
+pub(super) struct Limiters(Mutex<Gates>);
+
+#[derive(Debug, Default)]
+struct Gates {
+    by_token: HashMap<TokenId, Arc<TokenGate>>,
+    /// Uses of tokens that are gone, for the next report.
+    gone: Vec<TokenUse>,
+}
 
 impl Limiters {
+    fn gates(&self) -> MutexGuard<'_, Gates> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn of(&self, token: &Token) -> Arc<TokenGate> {
-        let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let gates = &mut self.gates().by_token;
         match gates.get(&token.id) {
             Some(gate) if gate.limits == token.limits => Arc::clone(gate),
-            _ => {
-                let gate = Arc::new(TokenGate::new(token.limits));
+            known => {
+                let uses = known.map(|gate| Arc::clone(&gate.uses)).unwrap_or_default();
+                let gate = Arc::new(TokenGate::new(token.limits, uses));
                 gates.insert(token.id, Arc::clone(&gate));
                 gate
             }
         }
     }
 
-    /// Forgets tokens that are no longer in the snapshot.
+    /// Forgets tokens that are no longer in the snapshot, except that they were
+    /// used: how a token was used last matters most when it was revoked.
     pub(super) fn keep_known(&self, snapshot: Option<&Snapshot>) {
-        let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        gates.retain(|token, _| snapshot.is_some_and(|snapshot| snapshot.tokens.contains_key(token)));
+        let mut gates = self.gates();
+        let Gates { by_token, gone } = &mut *gates;
+        by_token.retain(|token, gate| {
+            let known = snapshot.is_some_and(|snapshot| snapshot.tokens.contains_key(token));
+            if !known && gone.len() < MAX_GONE {
+                gone.extend(gate.uses.take(*token));
+            }
+            known
+        });
+    }
+
+    /// See [`Pipeline::token_uses`].
+    pub(super) fn take_uses(&self, most: usize) -> Vec<TokenUse> {
+        let mut gates = self.gates();
+        let from = gates.gone.len().saturating_sub(most);
+        let mut taken = gates.gone.split_off(from);
+        let used: Vec<_> = gates.by_token.iter().map(|(token, gate)| (*token, Arc::clone(&gate.uses))).collect();
+        // Callers do not wait for the rest.
+        drop(gates);
+        let uses = used.into_iter().filter_map(|(token, uses)| uses.take(token));
+        let room = most - taken.len();
+        taken.extend(uses.take(room));
+        taken
     }
 }
 

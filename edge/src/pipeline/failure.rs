@@ -101,6 +101,7 @@ impl Failure {
             | ErrorKind::RateLimited
             | ErrorKind::Overloaded
             | ErrorKind::Stale
+            | ErrorKind::Quarantined
             | ErrorKind::AuditUnavailable
             | ErrorKind::NotFound => Outcome::Refused,
             ErrorKind::TimedOut => Outcome::TimedOut,

@@ -26,6 +26,7 @@ mod permit;
 mod probe;
 mod running;
 mod turned_away;
+mod uses;
 mod vetted;
 
 use std::{
@@ -55,6 +56,7 @@ pub use self::{
     guarding::Ask,
     peer::Peer,
     turned_away::TurnedAway,
+    uses::TokenUse,
 };
 use self::{
     admitted::Limiters, attempts::Attempts, caller::Caller, guarding::Guard, permit::Permit, running::Running,
@@ -179,6 +181,12 @@ impl Pipeline {
     /// Calls so far and calls that run now.
     pub fn usage(&self) -> (u64, u32) {
         (self.calls_total.load(Ordering::Relaxed), self.running.count())
+    }
+
+    /// Tokens that were used since they were last asked for, at most so many;
+    /// the others are named the next time.
+    pub fn token_uses(&self, most: usize) -> Vec<TokenUse> {
+        self.limiters.take_uses(most)
     }
 
     /// Takes nothing new, waits for what runs, and cancels what still runs at

@@ -16,6 +16,7 @@ use crate::snapshot::Standing;
 pub(super) enum Why {
     NoAddress,
     Draining { peer: Peer },
+    Quarantined { peer: Peer },
     NoToken { peer: Peer },
     Malformed { peer: Peer },
     NoSnapshot { peer: Peer },
@@ -48,12 +49,16 @@ impl TurnedAway {
 const RETRY_LATER: Duration = Duration::from_secs(5);
 
 impl Pipeline {
-    /// Refuses while the edge stops or is banned. One that the control plane
+    /// Refuses while the edge stops, is banned or in quarantine. One that the control plane
     /// drains answers: its balancer needs time to see that it is not ready.
     pub(super) fn accepts_calls(&self, peer: Peer) -> Result<(), Why> {
         let draining = self.draining.load(std::sync::atomic::Ordering::Acquire);
-        let banned = matches!(*self.snapshots.standing(), Standing::Banned(_));
-        if draining || banned { Err(Why::Draining { peer }) } else { Ok(()) }
+        match *self.snapshots.standing() {
+            Standing::Quarantined(_) => Err(Why::Quarantined { peer }),
+            Standing::Banned(_) => Err(Why::Draining { peer }),
+            _ if draining => Err(Why::Draining { peer }),
+            Standing::Follows | Standing::Draining(_) => Ok(()),
+        }
     }
 
     pub(super) fn turn_away(&self, why: Why) -> TurnedAway {
@@ -73,6 +78,13 @@ impl Pipeline {
                 (
                     ErrorKind::Unavailable,
                     "this edge takes no calls at the moment; try again, another one will answer".to_owned(),
+                )
+            }
+            Why::Quarantined { .. } => {
+                retry(RETRY_LATER);
+                (
+                    ErrorKind::Quarantined,
+                    "an operator has taken this edge out of service; another one will answer".to_owned(),
                 )
             }
             Why::NoToken { .. } => {
@@ -146,6 +158,7 @@ impl Pipeline {
             // shows both.
             Why::NoAddress | Why::AuditUnavailable => return,
             Why::Draining { peer } => (Source::Address(peer.address), "edge.draining", None),
+            Why::Quarantined { peer } => (Source::Address(peer.address), "edge.quarantined", None),
             Why::NoSnapshot { peer } => (Source::Address(peer.address), "edge.no_snapshot", None),
             Why::NoToken { peer } => (Source::Address(peer.address), "auth.missing", None),
             Why::Malformed { peer } => (Source::Address(peer.address), "auth.malformed", None),
@@ -163,6 +176,7 @@ impl Pipeline {
         let Ok(mut slot) = self.audit.reserve() else { return };
         let address = match why {
             Why::Draining { peer }
+            | Why::Quarantined { peer }
             | Why::NoSnapshot { peer }
             | Why::NoToken { peer }
             | Why::Malformed { peer }
@@ -191,6 +205,7 @@ impl Why {
         match self {
             Self::NoToken { .. } => ErrorKind::MissingToken,
             Self::Draining { .. } => ErrorKind::Unavailable,
+            Self::Quarantined { .. } => ErrorKind::Quarantined,
             Self::NoSnapshot { .. } => ErrorKind::Stale,
             Self::NotAuthenticated { failure, .. } => failure.kind(),
             _ => self.limit_kind().unwrap_or(ErrorKind::InvalidToken),

@@ -26,6 +26,8 @@ pub enum Standing {
     Follows,
     /// Asked to be taken out of the balancer: not ready, and answering still.
     Draining(String),
+    /// Refuses every call and holds nothing that one could use.
+    Quarantined(String),
     /// Banned until the process is restarted.
     Banned(String),
 }
@@ -38,6 +40,9 @@ pub struct SnapshotHolder(Arc<Held>);
 struct Held {
     current: ArcSwapOption<Snapshot>,
     standing: ArcSwap<Standing>,
+    /// Why the edge is in quarantine; beside `standing`, because a drain may
+    /// begin and end meanwhile.
+    quarantine: ArcSwapOption<String>,
     /// Nanoseconds on `clock`; `NEVER` before the first confirmation.
     confirmed_at: AtomicU64,
     clock: Arc<dyn MonotonicClock>,
@@ -52,6 +57,7 @@ impl SnapshotHolder {
         Self(Arc::new(Held {
             current: ArcSwapOption::empty(),
             standing: ArcSwap::default(),
+            quarantine: ArcSwapOption::empty(),
             confirmed_at: AtomicU64::new(NEVER),
             clock,
             revision: watch::Sender::new(Revision::default()),
@@ -81,7 +87,13 @@ impl SnapshotHolder {
 
     /// Whether the control plane lets this edge serve.
     pub fn standing(&self) -> Arc<Standing> {
-        self.0.standing.load_full()
+        let standing = self.0.standing.load_full();
+        match self.0.quarantine.load().as_deref() {
+            Some(reason) if !matches!(*standing, Standing::Banned(_)) => {
+                Arc::new(Standing::Quarantined(reason.clone()))
+            }
+            _ => standing,
+        }
     }
 
     /// Replaces the state. It does not get younger by that: what was just read
@@ -120,12 +132,26 @@ impl SnapshotHolder {
         }
     }
 
-    /// Forgets everything, for as long as the process lives.
-    pub fn ban(&self, reason: String) {
-        self.0.standing.store(Arc::new(Standing::Banned(reason)));
+    /// Forgets everything and refuses every call, for that reason, also with the
+    /// states that come; `None` ends that.
+    pub fn set_quarantine(&self, reason: Option<String>) {
+        let Some(reason) = reason else { return self.0.quarantine.store(None) };
+        let began = self.0.quarantine.swap(Some(Arc::new(reason))).is_none();
+        if began && !self.is_banned() {
+            self.forget();
+        }
+    }
+
+    fn forget(&self) {
         self.0.current.store(None);
         self.0.confirmed_at.store(NEVER, Ordering::Release);
         self.0.revision.send_replace(Revision::default());
+    }
+
+    /// Forgets everything, for as long as the process lives.
+    pub fn ban(&self, reason: String) {
+        self.0.standing.store(Arc::new(Standing::Banned(reason)));
+        self.forget();
     }
 
     /// True after [`Self::ban`].
@@ -184,15 +210,43 @@ mod tests {
     async fn a_ban_wakes_readers_forgets_and_stays() {
         let holder = SnapshotHolder::new(Arc::new(TokioClock::start()));
         let mut changes = holder.subscribe();
-        holder.publish(snapshot(7));
+        let held = snapshot(7);
+        let memory = Arc::downgrade(&held);
+        holder.publish(held);
         changes.changed().await.unwrap();
         assert_eq!(*changes.borrow_and_update(), Revision(7));
         holder.ban("stolen".into());
+        assert!(memory.upgrade().is_none(), "secrets are overwritten when the last holder lets go");
         changes.changed().await.unwrap();
+        holder.set_quarantine(Some("odd".into()));
         holder.publish(snapshot(8));
         holder.set_draining(None);
         assert!(holder.current().is_none());
         assert_eq!(holder.age(), Duration::MAX);
         assert_eq!(*holder.standing(), Standing::Banned("stolen".into()));
+    }
+
+    #[tokio::test]
+    async fn quarantine_forgets_at_once_and_outlives_states_and_drains() {
+        let holder = SnapshotHolder::new(Arc::new(TokioClock::start()));
+        let held = snapshot(7);
+        let memory = Arc::downgrade(&held);
+        holder.publish(held);
+        let mut changes = holder.subscribe();
+        holder.set_quarantine(Some("odd".into()));
+        assert!(changes.has_changed().unwrap(), "what runs is to be cut");
+        changes.mark_unchanged();
+        assert!(memory.upgrade().is_none() && holder.current().is_none());
+        assert_eq!(holder.age(), Duration::MAX);
+        holder.publish(snapshot(8));
+        for draining in [Some("upgrade".to_owned()), None] {
+            holder.set_draining(draining);
+            assert_eq!(*holder.standing(), Standing::Quarantined("odd".into()));
+        }
+        holder.set_quarantine(Some("odder".into()));
+        assert_eq!(*holder.standing(), Standing::Quarantined("odder".into()));
+        assert!(holder.current().is_some(), "another reason is no new quarantine");
+        holder.set_quarantine(None);
+        assert_eq!(*holder.standing(), Standing::Follows);
     }
 }

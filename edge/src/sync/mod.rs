@@ -13,18 +13,23 @@ mod tombstones;
 use std::{convert::Infallible, fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use nla_domain::{clock::WallClock, id::DatabaseName};
+use nla_domain::{clock::Timestamp, id::DatabaseName};
 use nla_proto::{failure::Failure, tls::client::ClientTls, v1};
 use tokio::sync::watch;
 
 pub use self::state::StateError;
 use self::{session::Session, state::State};
-use crate::{audit::AuditQueue, retry::Backoff, snapshot::SnapshotHolder};
+use crate::{audit::AuditQueue, clock::FleetClock, pipeline::TokenUse, retry::Backoff, snapshot::SnapshotHolder};
 
 /// Tries a database with the credential that the edge holds.
 pub type Probe = Arc<dyn Fn(DatabaseName) -> BoxFuture<'static, v1::ProbeResult> + Send + Sync>;
 /// Calls since the start, and calls that run.
 pub type Usage = Arc<dyn Fn() -> (u64, u32) + Send + Sync>;
+/// Tokens that were used since the last report, at most so many.
+pub type TokenUses = Arc<dyn Fn(usize) -> Vec<TokenUse> + Send + Sync>;
+
+/// When the certificate that MCP clients see ends; `None` without one.
+pub type WebCertificate = Arc<dyn Fn() -> Option<Timestamp> + Send + Sync>;
 
 /// Cuts what the published state no longer allows.
 pub type Cut = Arc<dyn Fn() -> CutCalls + Send + Sync>;
@@ -53,6 +58,10 @@ pub struct Hooks {
     pub probe: Probe,
     /// For `edge list`.
     pub usage: Usage,
+    /// For `edge list` and its warnings.
+    pub web_certificate: WebCertificate,
+    /// For `token list`.
+    pub token_uses: TokenUses,
 }
 
 impl fmt::Debug for Hooks {
@@ -128,14 +137,14 @@ pub struct SyncClient {
     pub hooks: Hooks,
     /// How the edge introduces itself.
     pub introduction: Introduction,
-    /// Ages tombstones.
-    pub wall: Arc<dyn WallClock>,
+    /// Ages tombstones, and is set by heartbeats.
+    pub wall: FleetClock,
 }
 
 impl SyncClient {
     /// Runs until it is dropped.
     pub async fn run(mut self) -> Infallible {
-        let mut state = State::new(Arc::clone(&self.wall));
+        let mut state = State::new(Arc::new(self.wall.clone()));
         let mut backoff = Backoff::default();
         let mut ask_for_all = false;
         loop {
@@ -158,7 +167,12 @@ impl SyncClient {
             ask_for_all = error.asks_for_all() || (ask_for_all && !confirmed);
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(%error, cause, "lost the control plane, trying again");
-            backoff.wait().await;
+            tokio::select! {
+                () = backoff.wait() => {}
+                // It may be what was missing. The sender lives as long as the
+                // edge's identity does.
+                Ok(()) = self.identities.changed() => backoff.reset(),
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use nla_domain::id::DatabaseName;
 use nla_proto::{
-    convert::item_kind,
+    convert::{from_timestamp, item_kind, timestamp},
     failure::Failure,
     tls::client,
     v1::{self, ControlMessage, EdgeMessage, control_message, edge_message, edge_sync_client::EdgeSyncClient},
@@ -25,8 +25,9 @@ use tonic::Streaming;
 use super::{
     CutCalls, SyncClient, SyncError,
     stamps::{self, Stamps},
-    state::{Applied, Arriving, State},
+    state::{Applied, Arriving, State, StateError},
 };
+use crate::pipeline::TokenUse;
 
 /// A heartbeat is due each second; after this long without any message the
 /// stream is taken to be dead.
@@ -36,6 +37,9 @@ pub(super) const SILENCE: Duration = Duration::from_secs(5);
 const CUT_PATIENCE: Duration = Duration::from_secs(1);
 /// How often use is reported.
 const USAGE_EVERY: Duration = Duration::from_secs(1);
+/// Tokens in one report. The control plane takes messages of 64 KiB, and this
+/// many are 40 KiB with the longest addresses.
+const MAX_TOKEN_USES: usize = 500;
 /// Outgoing messages that may wait.
 const OUTGOING: usize = 64;
 /// Refused items that are reported by name; the log counts the others.
@@ -58,6 +62,8 @@ pub(super) struct Session<'a> {
     stamps: Stamps,
     /// Acknowledgements that wait for calls to end, in the order of revisions.
     acks: FuturesOrdered<BoxFuture<'static, v1::Ack>>,
+    /// Put into quarantine on this stream.
+    quarantined: bool,
     probes: JoinSet<()>,
     probe_slots: Arc<Semaphore>,
 }
@@ -73,6 +79,7 @@ impl<'a> Session<'a> {
             drained: false,
             stamps: Stamps::default(),
             acks: FuturesOrdered::new(),
+            quarantined: false,
             probes: JoinSet::new(),
             probe_slots: Arc::new(Semaphore::new(MAX_PROBES)),
         }
@@ -171,10 +178,30 @@ impl<'a> Session<'a> {
                 self.drained = false;
                 self.client.holder.set_draining(None);
             }
+            Message::Quarantine(quarantine) => self.quarantine(quarantine.reason),
+            Message::Release(v1::Release {}) => {
+                tracing::info!("released from quarantine");
+                self.quarantined = false;
+                self.client.holder.set_quarantine(None);
+            }
             Message::Revoked(revoked) => return Err(SyncError::Banned(revoked.reason)),
             Message::ProbeRequest(request) => self.probe(request, out),
         }
         Ok(())
+    }
+
+    /// Does not wait for the state that follows: what this edge holds is not to
+    /// be used for another moment.
+    fn quarantine(&mut self, reason: String) {
+        tracing::error!(
+            reason,
+            "put into quarantine: every call is refused, running ones are cancelled, the state is forgotten"
+        );
+        if !self.quarantined {
+            self.quarantined = true;
+            self.state.clear();
+        }
+        self.client.holder.set_quarantine(Some(reason));
     }
 
     async fn adopt(&mut self, applied: Applied, out: &mpsc::Sender<EdgeMessage>) -> Result<(), SyncError> {
@@ -218,6 +245,10 @@ impl<'a> Session<'a> {
         if let Some(asked) = self.stamps.echoed(beat.echo) {
             self.client.holder.confirm(asked);
         }
+        if let Some(at) = &beat.at {
+            let at = from_timestamp("at", at).map_err(|_| StateError::Malformed("time"))?;
+            self.client.wall.heard(at);
+        }
         self.now_confirmed();
         Ok(())
     }
@@ -230,19 +261,30 @@ impl<'a> Session<'a> {
             if !self.drained {
                 self.client.holder.set_draining(None);
             }
+            if !self.quarantined {
+                self.client.holder.set_quarantine(None);
+            }
             tracing::info!(revision = self.state.held().map(|held| held.revision.0), "following the control plane");
         }
     }
 
     fn report_usage(&mut self, out: &mpsc::Sender<EdgeMessage>) {
         let (calls_total, calls_running) = (self.client.hooks.usage)();
-        let audit_queue_length = self.client.audit.waiting();
+        // A full channel loses one report of many; uses of tokens wait for the
+        // next one.
+        let Ok(place) = out.try_reserve() else { return };
         let stamp = stamps::to_wire(self.client.holder.now());
-        let usage = v1::Usage { calls_total, calls_running, audit_queue_length, stamp };
-        // A full channel loses one report of many.
-        if out.try_send(EdgeMessage { message: Some(edge_message::Message::Usage(usage)) }).is_ok() {
-            self.stamps.sent(stamp);
-        }
+        let usage = v1::Usage {
+            calls_total,
+            calls_running,
+            audit_queue_length: self.client.audit.waiting(),
+            token_uses: (self.client.hooks.token_uses)(MAX_TOKEN_USES).into_iter().map(token_use).collect(),
+            web_certificate_expires_at: (self.client.hooks.web_certificate)().map(timestamp),
+            clock_lead_ms: self.client.wall.lead_millis(),
+            stamp,
+        };
+        place.send(EdgeMessage { message: Some(edge_message::Message::Usage(usage)) });
+        self.stamps.sent(stamp);
     }
 
     fn probe(&mut self, request: v1::ProbeRequest, out: &mpsc::Sender<EdgeMessage>) {
@@ -262,6 +304,15 @@ impl<'a> Session<'a> {
             // When the stream is gone, so is whoever asked.
             let _ = send(&out, edge_message::Message::ProbeResult(result)).await;
         });
+    }
+}
+
+fn token_use(used: TokenUse) -> v1::TokenUse {
+    v1::TokenUse {
+        token_id: used.token.to_string(),
+        last_used_at: Some(timestamp(used.at)),
+        client_address: used.address.to_string(),
+        calls: used.calls,
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::{
     audit::QueueLimits,
-    clock::TokioClock,
+    clock::{FleetClock, TokioClock},
     fixture::{
         ControlPlane, SOON, Stream, database, digest_of, eventually, settings, snapshot_messages, token, tombstone,
     },
@@ -48,9 +48,11 @@ fn edge_with(plane: &ControlPlane, cut: Cut) -> Edge {
                 Box::pin(async move { v1::ProbeResult { ok: true, stage: database.to_string(), ..Default::default() } })
             }),
             usage: Arc::new(|| (7, 2)),
+            web_certificate: Arc::new(|| Some(Timestamp::from_micros(5_000_000))),
+            token_uses: Arc::new(|_| vec![]),
         },
         introduction: Introduction { boot_id: "boot".into(), mcp_url: "https://edge/mcp".into() },
-        wall,
+        wall: FleetClock::new(wall, Arc::new(TokioClock::start())),
     };
     Edge { holder, joins, task: tokio::spawn(client.run()) }
 }
@@ -64,7 +66,7 @@ fn beat(revision: u64, items: &[v1::Item]) -> Message {
 }
 
 fn echo(revision: u64, items: &[v1::Item], echo: u64) -> Message {
-    Message::Heartbeat(v1::Heartbeat { revision, digest: digest_of(items), echo })
+    Message::Heartbeat(v1::Heartbeat { revision, digest: digest_of(items), echo, ..Default::default() })
 }
 
 /// Everything that was sent before is read once the probe is answered.
@@ -210,6 +212,49 @@ async fn a_drain_holds_until_the_control_plane_ends_it() {
 }
 
 #[tokio::test]
+async fn quarantine_wipes_at_once_and_holds_until_the_control_plane_ends_it() {
+    let mut plane = ControlPlane::start().await;
+    let edge = edge(&plane);
+    let (all, bare) = ([settings(), token(1, "ada")], [settings(), tombstone(1)]);
+    let quarantined = |reason: &str| Standing::Quarantined(reason.into());
+    let mut stream = plane.stream().await;
+    stream.hello().await;
+    stream.send_all(snapshot_messages(1, 1, &all)).await;
+    stream.ack().await;
+    stream.send(Message::Quarantine(v1::Quarantine { reason: "odd".into() })).await;
+    eventually("quarantine", || *edge.holder.standing() == quarantined("odd")).await;
+    eventually("nothing is held", || edge.holder.current().is_none()).await;
+    // The edge says what it holds, so that nothing is sent as a step from the state before.
+    drop(stream);
+    let mut stream = plane.stream().await;
+    assert_eq!(stream.hello().await.revision, 0);
+    assert_eq!(*edge.holder.standing(), quarantined("odd"), "nobody has ended it");
+    stream.send(Message::Quarantine(v1::Quarantine { reason: "odder".into() })).await;
+    stream.send_all(snapshot_messages(1, 1, &bare)).await;
+    assert_eq!(stream.ack().await.revision, 1);
+    stream.send(beat(1, &bare)).await;
+    eventually("the bare state counts as heard", || edge.holder.age() < Duration::from_secs(2)).await;
+    assert_eq!(*edge.holder.standing(), quarantined("odder"));
+
+    // The whole state comes before the release; what was revoked stays dead.
+    stream.send_all(snapshot_messages(1, 2, &[settings(), token(1, "ada"), token(2, "bob")])).await;
+    stream.ack().await;
+    assert_eq!(*edge.holder.standing(), quarantined("odder"));
+    stream.send(Message::Release(v1::Release {})).await;
+    eventually("the release", || *edge.holder.standing() == Standing::Follows).await;
+    assert_eq!(edge.holder.current().unwrap().tokens.len(), 1);
+
+    // Ended while the edge was away: nothing is said of it any more.
+    stream.send(Message::Quarantine(v1::Quarantine { reason: "again".into() })).await;
+    eventually("quarantine again", || *edge.holder.standing() == quarantined("again")).await;
+    drop(stream);
+    let mut stream = plane.stream().await;
+    stream.hello().await;
+    stream.send_all(snapshot_messages(1, 3, &all)).await;
+    eventually("service again", || *edge.holder.standing() == Standing::Follows).await;
+}
+
+#[tokio::test]
 async fn silence_ends_a_stream_and_age_grows_without_heartbeats() {
     let mut plane = ControlPlane::start().await;
     let edge = edge(&plane);
@@ -338,6 +383,7 @@ async fn a_new_identity_opens_a_new_stream_and_use_is_reported() {
     stream.hello().await;
     let usage = tokio::time::timeout(SOON, stream.usage()).await.unwrap();
     assert_eq!((usage.calls_total, usage.calls_running), (7, 2));
+    assert_eq!(usage.web_certificate_expires_at.unwrap().seconds, 5);
     edge.joins.send_modify(|count| *count += 1);
     stream.ended().await;
     plane.stream().await.hello().await;

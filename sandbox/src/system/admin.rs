@@ -119,8 +119,11 @@ impl Admin {
     /// # Errors
     /// As the control plane answers.
     pub async fn join_token(&self, edge_id: &str) -> Result<Secret, Failure> {
-        let request =
-            v1::CreateJoinTokenRequest { idempotency_key: idempotency_key(), edge_id: edge_id.into(), lifetime: None };
+        let request = v1::CreateJoinTokenRequest {
+            idempotency_key: idempotency_key(),
+            edge_id: edge_id.into(),
+            ..Default::default()
+        };
         taken(EdgesClient::new(self.channel()).create_join_token(request).await)
             .map(|made| Secret::new(made.join_token))
     }

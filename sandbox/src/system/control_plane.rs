@@ -60,6 +60,11 @@ impl ControlPlane {
         Ok(control_plane)
     }
 
+    /// Goes by another wall clock from the next start on.
+    pub fn set_clock(&mut self, clock: Arc<dyn WallClock>) {
+        self.clock = clock;
+    }
+
     /// Starts it again after [`ControlPlane::stop`], where it was before.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use nla_edge::{
     audit::QueueLimits,
     config::{CERTIFICATE_LOOK_EVERY, Config, Limits, LogConfig, Transport},
     identity::{IdentityConfig, JoinSource, Storage},
-    listener::ready::Readiness,
+    listener::ready::{JOIN_TOKEN_NEEDED, Readiness},
 };
 use nla_proto::files;
 use tokio::task::JoinHandle;
@@ -143,7 +143,7 @@ impl Edge {
         let running = self.running.as_mut().context("the edge is stopped")?;
         let readiness = running.readiness.clone();
         let waited = tokio::select! {
-            waited = wait_for("readiness", || async { readiness.report(false).ready }) => waited,
+            waited = wait_for("readiness", || async { settled(&readiness) }) => waited,
             ended = &mut running.task => {
                 self.running = None;
                 ended.with_context(|| format!("{} panicked", self.id))?
@@ -151,7 +151,10 @@ impl Edge {
                 anyhow::bail!("{} ended before it was ready", self.id)
             }
         };
-        waited.with_context(|| format!("{} is not ready: {:?}", self.id, readiness.report(false).reasons))
+        let report = readiness.report(false);
+        waited
+            .and_then(|()| if report.ready { Ok(()) } else { anyhow::bail!("it needs a join token") })
+            .with_context(|| format!("{} is not ready: {:?}", self.id, report.reasons))
     }
 
     /// Waits until it decides by that revision or a later one.
@@ -185,6 +188,12 @@ impl Edge {
     pub fn config_mut(&mut self) -> &mut Config {
         &mut self.config
     }
+}
+
+/// Ready, or never without somebody's doing.
+fn settled(readiness: &Readiness) -> bool {
+    let report = readiness.report(false);
+    report.ready || report.reasons.iter().any(|reason| reason.reason == JOIN_TOKEN_NEEDED)
 }
 
 impl Drop for Edge {

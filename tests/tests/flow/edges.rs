@@ -12,7 +12,7 @@ use nla_sandbox::{
 };
 use serde_json::json;
 
-use super::calls::{query, token, watch};
+use super::calls::{query, token, until_sessions, watch};
 
 async fn listed(sandbox: &Sandbox) -> Vec<String> {
     let answer = EdgesClient::new(sandbox.admin.channel()).list(v1::ListEdgesRequest {}).await.unwrap();
@@ -59,6 +59,8 @@ async fn a_banned_edge_answers_nobody() {
     for client in [&kept, &banned] {
         assert_eq!(query(client, "SELECT 1").await.status, 200);
     }
+    let watch = watch(&sandbox).await;
+    until_sessions(&watch, 2).await;
     let request =
         v1::RevokeEdgeRequest { idempotency_key: idempotency_key(), id: "edge-2".into(), reason: "stolen".into() };
     EdgesClient::new(sandbox.admin.channel()).revoke(request).await.unwrap();
@@ -68,6 +70,8 @@ async fn a_banned_edge_answers_nobody() {
     let report = ready(&banned, &sandbox.edges[1]).await;
     assert_eq!((report.status.as_u16(), &report.body["reasons"][0]["reason"]), (503, &json!("banned")), "{report:?}");
     assert_eq!(report.body["revision"], json!(null));
+    // Its connections to the database have gone with its memory.
+    until_sessions(&watch, 1).await;
     assert_eq!(query(&kept, "SELECT 1").await.status, 200);
     assert_eq!(ready(&kept, &sandbox.edges[0]).await.status, 200);
 

@@ -7,12 +7,15 @@
 mod answers;
 mod calls;
 mod caps;
+mod clocks;
 mod drain;
 mod edges;
 mod identities;
+mod quarantine;
 mod refused;
 mod restarts;
 mod revocation;
 mod role;
 mod schema;
 mod stale;
+mod tokens;

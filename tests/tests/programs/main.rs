@@ -10,3 +10,4 @@ mod install;
 mod operator;
 mod plane;
 mod process;
+mod rotation;

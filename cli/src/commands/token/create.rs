@@ -1,6 +1,6 @@
 //! `nlactl token create`
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use clap::Args;
 use nla_domain::{
@@ -9,10 +9,7 @@ use nla_domain::{
 };
 use nla_proto::v1::{self, tokens_client::TokensClient};
 
-use super::{
-    super::{texts, wire_span},
-    deliver, hint_once,
-};
+use super::{super::texts, deliver, hint_once};
 use crate::{
     exit::CliError,
     input::SecretFile,
@@ -21,7 +18,7 @@ use crate::{
         views::token::{NewToken, Token},
     },
     session::Session,
-    values::parse_span,
+    values::{Life, parse_label, parse_life},
 };
 
 #[derive(Debug, Args)]
@@ -38,9 +35,12 @@ pub(crate) struct Create {
     /// Only this database out of those that its roles open; repeat for more
     #[arg(long = "database", value_name = "DATABASE")]
     databases: Vec<DatabaseName>,
-    /// How long it lives [default: 90d]
-    #[arg(long, value_parser = parse_span, value_name = "TIME")]
-    expires_in: Option<Duration>,
+    /// How long it lives, or never where policy allows it [default: 90d]
+    #[arg(long, value_parser = parse_life, value_name = "TIME")]
+    expires_in: Option<Life>,
+    /// A label to find it by; repeat for more
+    #[arg(long = "label", value_parser = parse_label, value_name = "KEY=VALUE")]
+    labels: Vec<(String, String)>,
     /// Only accepted from these addresses; repeat for more [default: from anywhere]
     #[arg(long = "allow-cidr", value_name = "CIDR")]
     allowed_cidrs: Vec<String>,
@@ -65,13 +65,16 @@ impl Create {
     pub(super) async fn run(&self, session: &Session, output: &Output) -> Result<(), CliError> {
         let file = self.token_file.as_deref().map(SecretFile::reserve).transpose()?;
         let staleness = if self.strict { v1::Staleness::Strict } else { v1::Staleness::Standard };
+        let (lifetime, never_expires) = Life::to_wire(self.expires_in);
         let request = v1::CreateTokenRequest {
             idempotency_key: session.key(),
             owner: self.owner.clone(),
             purpose: self.purpose.clone(),
             roles: texts(&self.roles),
             databases: texts(&self.databases),
-            lifetime: wire_span(self.expires_in),
+            lifetime,
+            never_expires,
+            labels: self.labels.iter().cloned().collect(),
             allowed_cidrs: self.allowed_cidrs.clone(),
             staleness: staleness.into(),
             limits: Some(v1::TokenLimits {

@@ -9,6 +9,7 @@ pub(crate) mod edge;
 pub(crate) mod operator;
 pub(crate) mod receipt;
 pub(crate) mod role;
+pub(crate) mod rotation;
 pub(crate) mod system;
 pub(crate) mod token;
 mod wire;

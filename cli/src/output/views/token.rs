@@ -1,6 +1,6 @@
 //! Tokens: seen without their secret, and created with it.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use nla_domain::secret::Secret;
 use nla_proto::v1;
@@ -10,7 +10,7 @@ use super::{
     Listed,
     wire::{self, Meta, When},
 };
-use crate::output::{Cell, Show, Table, Tone};
+use crate::output::{Cell, Show, Table, Tone, elapsed, millis};
 
 /// A token without its secret.
 #[derive(Debug, Serialize)]
@@ -29,6 +29,8 @@ pub(crate) struct Token {
     revoked_by: Option<String>,
     predecessor: Option<String>,
     successor: Option<String>,
+    labels: BTreeMap<String, String>,
+    last_use: Option<LastUse>,
     #[serde(flatten)]
     meta: Meta,
 }
@@ -38,6 +40,25 @@ struct Limits {
     calls_per_second: u32,
     burst: u32,
     concurrent_calls: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct LastUse {
+    at: When,
+    edge: String,
+    address: Option<String>,
+    calls: u64,
+}
+
+impl LastUse {
+    fn from_wire(used: v1::TokenLastUse) -> Self {
+        Self {
+            at: When::from_wire(used.at.as_ref()),
+            edge: used.edge_id,
+            address: wire::text(used.client_address),
+            calls: used.calls,
+        }
+    }
 }
 
 impl Token {
@@ -69,6 +90,8 @@ impl Token {
             revoked_by: wire::text(token.revoked_by),
             predecessor: wire::text(token.predecessor),
             successor: wire::text(token.successor),
+            labels: token.labels,
+            last_use: token.last_use.map(LastUse::from_wire),
             meta: Meta::from_wire(token.meta),
         }
     }
@@ -80,16 +103,20 @@ impl Token {
 
 impl Listed for Token {
     fn list(items: &[Self]) -> Table {
-        items.iter().fold(Table::list(["ID", "STATUS", "OWNER", "PURPOSE", "ROLES", "EXPIRES"]), |table, token| {
-            table.row([
-                Cell::whole(&token.id),
-                token.status_cell(),
-                Cell::text(&token.owner),
-                Cell::text(&token.purpose),
-                Cell::names(&token.roles),
-                token.expires_at.relative(),
-            ])
-        })
+        items.iter().fold(
+            Table::list(["ID", "STATUS", "OWNER", "PURPOSE", "ROLES", "EXPIRES", "LAST USED"]),
+            |table, token| {
+                table.row([
+                    Cell::whole(&token.id),
+                    token.status_cell(),
+                    Cell::text(&token.owner),
+                    Cell::text(&token.purpose),
+                    Cell::names(&token.roles),
+                    token.expires_at.relative_or("never"),
+                    token.last_use.as_ref().map_or_else(|| Cell::text("never"), |used| used.at.relative()),
+                ])
+            },
+        )
     }
 
     fn name(&self) -> &str {
@@ -119,6 +146,18 @@ impl Show for Token {
                     limits.calls_per_second, limits.burst, limits.concurrent_calls
                 )),
             );
+        let labels: Vec<String> = self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        table = table.optional("Labels", &labels.join(", "));
+        table = match &self.last_use {
+            None => table.field("Last used", Cell::text("never")),
+            Some(used) => table
+                .field("Last used", used.at.full("-"))
+                .field(
+                    "Used from",
+                    Cell::text(format_args!("{} by {}", used.address.as_deref().unwrap_or("-"), used.edge)),
+                )
+                .field("Calls", Cell::text(used.calls)),
+        };
         if self.status == "revoked" {
             table = table.field("Revoked", self.revoked_at.full("-"));
         }
@@ -177,11 +216,25 @@ pub(crate) struct NewToken {
     token_file: Option<PathBuf>,
     token: Token,
     predecessor: Option<Token>,
+    /// Where the predecessor ended at once: each edge that was connected.
+    edges: Vec<Applied>,
 }
 
 impl NewToken {
     pub(crate) fn new(token: Token, delivery: Delivery, predecessor: Option<Token>) -> Self {
-        Self { token_file: delivery.file().cloned(), delivery, token, predecessor }
+        Self { token_file: delivery.file().cloned(), delivery, token, predecessor, edges: vec![] }
+    }
+
+    /// The same, with the edges on which the old token ended.
+    #[must_use]
+    pub(crate) fn ended_on(mut self, edges: Vec<v1::EdgeApplied>) -> Self {
+        self.edges = edges.into_iter().map(Applied::from_wire).collect();
+        self
+    }
+
+    /// The edges that did not confirm.
+    pub(crate) fn silent(&self) -> Vec<&str> {
+        self.edges.iter().filter(|edge| !edge.applied).map(|edge| edge.edge.as_str()).collect()
     }
 }
 
@@ -192,12 +245,38 @@ impl Show for NewToken {
             table = table.field("Replaces", Cell::text(format_args!("{}, which is {}", old.id, old.status)));
             table = table.field("Old expires", old.expires_at.full("never"));
         }
+        table = self.edges.iter().fold(table, |table, edge| table.field(&edge.edge, edge.cell()));
         let label = if self.token_file.is_some() { "Token written to:" } else { "Token:" };
         table.line("").line(label).line(self.delivery.line())
     }
 
     fn essence(&self) -> Vec<String> {
         vec![self.delivery.line()]
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Applied {
+    edge: String,
+    applied: bool,
+    after_ms: Option<f64>,
+    #[serde(skip)]
+    after: Duration,
+}
+
+impl Applied {
+    fn from_wire(edge: v1::EdgeApplied) -> Self {
+        let after = wire::duration(edge.after.as_ref());
+        let after_ms = edge.applied.then(|| millis(after));
+        Self { edge: edge.edge_id, applied: edge.applied, after_ms, after }
+    }
+
+    fn cell(&self) -> Cell {
+        if self.applied {
+            Cell::text(format_args!("applied in {}", elapsed(self.after))).toned(Tone::Good)
+        } else {
+            Cell::text("not confirmed").toned(Tone::Bad)
+        }
     }
 }
 

@@ -27,9 +27,20 @@ impl When {
         self.0.is_some_and(|at| at <= SystemClock.now())
     }
 
+    /// Whole days until then, negative after it.
+    pub(super) fn days_left(self) -> Option<i64> {
+        let left = self.0?.as_micros().saturating_sub(SystemClock.now().as_micros());
+        Some(left.div_euclid(24 * 3_600 * 1_000_000))
+    }
+
     /// `in 89d`, or a dash.
     pub(super) fn relative(self) -> Cell {
-        self.0.map_or_else(|| Cell::text("-"), |at| Cell::text(relative(at, SystemClock.now())))
+        self.relative_or("-")
+    }
+
+    /// `in 89d`, or `absent`.
+    pub(super) fn relative_or(self, absent: &str) -> Cell {
+        self.0.map_or_else(|| Cell::text(absent), |at| Cell::text(relative(at, SystemClock.now())))
     }
 
     /// Date and distance, or `absent`.

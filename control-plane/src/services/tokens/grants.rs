@@ -1,10 +1,9 @@
 //! What a new token may do: read from a request, and checked against what there
 //! is to be granted.
 
-use std::time::Duration;
-
 use nla_domain::{
     id::{DatabaseName, RoleName},
+    label::Labels,
     token::{Staleness, TokenLimits},
 };
 use nla_proto::{
@@ -15,9 +14,10 @@ use nla_proto::{
 
 use super::{
     super::change::{parse, text},
-    lifetime,
+    labels,
+    life::Life,
 };
-use crate::store::State;
+use crate::{config::TokenPolicy, store::State};
 
 /// Names in one token.
 const MAX_NAMES: usize = 100;
@@ -28,14 +28,15 @@ pub(super) struct Grants {
     pub(super) purpose: String,
     pub(super) roles: Vec<RoleName>,
     pub(super) databases: Vec<DatabaseName>,
-    pub(super) lifetime: Duration,
+    pub(super) life: Life,
+    pub(super) labels: Labels,
     pub(super) allowed_cidrs: Vec<ipnet::IpNet>,
     pub(super) staleness: Staleness,
     pub(super) limits: TokenLimits,
 }
 
 impl Grants {
-    pub(super) fn read(request: v1::CreateTokenRequest) -> Result<Self, Failure> {
+    pub(super) fn read(policy: &TokenPolicy, request: v1::CreateTokenRequest) -> Result<Self, Failure> {
         text("owner", &request.owner, 1, 200)?;
         text("purpose", &request.purpose, 1, 200)?;
         if request.roles.is_empty() {
@@ -46,7 +47,8 @@ impl Grants {
             purpose: request.purpose,
             roles: all("roles", &request.roles)?,
             databases: all("databases", &request.databases)?,
-            lifetime: lifetime(request.lifetime.as_ref())?,
+            life: Life::read(policy, request.lifetime.as_ref(), request.never_expires)?,
+            labels: labels(request.labels)?,
             allowed_cidrs: all("allowed_cidrs", &request.allowed_cidrs)?,
             staleness: match v1::Staleness::try_from(request.staleness) {
                 Ok(v1::Staleness::Unspecified) => Staleness::default(),
@@ -78,7 +80,7 @@ impl Grants {
 }
 
 /// Parses a list without repetitions.
-fn all<T>(field: &str, texts: &[String]) -> Result<Vec<T>, Failure>
+pub(super) fn all<T>(field: &str, texts: &[String]) -> Result<Vec<T>, Failure>
 where
     T: std::str::FromStr<Err: std::fmt::Display> + PartialEq,
 {

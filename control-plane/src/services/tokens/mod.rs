@@ -4,26 +4,36 @@
 
 mod filter;
 mod grants;
+mod life;
+mod matching;
 mod revoke;
 mod rotate;
 mod selection;
+mod update;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use nla_domain::{
     error::ErrorKind,
-    id::TokenId,
-    token::{DEFAULT_LIFETIME, Token, TokenText},
+    id::{Revision, TokenId},
+    label::Labels,
+    token::{Staleness, Token, TokenText},
 };
 use nla_proto::{
     convert::{self, ConvertError},
     failure::Failure,
     v1,
 };
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-pub(super) use self::selection::Selection;
-use self::{grants::Grants, rotate::rotate};
+pub(super) use self::matching::Matching;
+use self::{
+    grants::Grants,
+    rotate::{Rotation, rotate},
+    selection::Selection,
+    update::Update,
+};
 use super::{
     Context,
     change::{Change, Recorder, parse},
@@ -31,10 +41,8 @@ use super::{
 };
 use crate::store::{Draft, Meta, State, Stored, TokenRecord};
 
-/// A token that outlives a year is forgotten before it ends.
-const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
-/// Overlap of a rotation: agents pick up a new token within days, or never.
-const MAX_OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Connected edges answer in milliseconds; one that does not is shown as such.
+const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 /// Tokens in one list; it has no pages.
 const MAX_LISTED: usize = 10_000;
 
@@ -49,7 +57,7 @@ impl v1::tokens_server::Tokens for Tokens {
         request: Request<v1::CreateTokenRequest>,
     ) -> Result<Response<v1::CreateTokenResponse>, Status> {
         let (change, request) = Change::of(request, "/nla.v1.Tokens/Create", |r| &r.idempotency_key)?;
-        let grants = Grants::read(request)?;
+        let grants = Grants::read(&self.0.token_policy, request)?;
         let answer = change.commit(&self.0.store, move |draft, recorder| {
             grants.check(draft.state())?;
             let text = generate()?;
@@ -60,7 +68,7 @@ impl v1::tokens_server::Tokens for Tokens {
                     owner: grants.owner,
                     roles: grants.roles,
                     databases: grants.databases,
-                    expires_at: Some(draft.now().plus(grants.lifetime)),
+                    expires_at: grants.life.end(draft.now()),
                     allowed_cidrs: grants.allowed_cidrs,
                     staleness: grants.staleness,
                     limits: grants.limits,
@@ -69,6 +77,8 @@ impl v1::tokens_server::Tokens for Tokens {
                 revoked: None,
                 predecessor: None,
                 successor: None,
+                labels: grants.labels,
+                noticed: None,
             };
             let meta = put(draft, recorder, &record, None, "");
             let token = Some(view::token(&record, &meta));
@@ -78,26 +88,27 @@ impl v1::tokens_server::Tokens for Tokens {
     }
 
     async fn list(&self, request: Request<v1::ListTokensRequest>) -> Result<Response<v1::ListTokensResponse>, Status> {
-        let request = request.into_inner();
+        let selection = Selection::read(request.into_inner())?;
         let state = self.0.store.state();
         let now = self.0.clock.now();
-        let wanted = |stored: &&Arc<Stored<TokenRecord>>| {
-            (request.include_ended || view::is_live(&stored.value, now))
-                && (request.owner.is_empty() || stored.value.token.owner == request.owner)
+        let uses = &self.0.sync.uses;
+        let fits = |stored: &&Arc<Stored<TokenRecord>>| {
+            let last_use = uses.of(&state, &stored.value.token.id);
+            selection.fits(&state, stored, last_use.as_ref(), now)
         };
-        let found: Vec<_> = state.tokens.values().filter(wanted).take(MAX_LISTED + 1).collect();
+        let found: Vec<_> = state.tokens.values().filter(fits).take(MAX_LISTED + 1).collect();
         if found.len() > MAX_LISTED {
             let message = format!("there are more than {MAX_LISTED} such tokens: ask for those of one owner");
             return Err(Failure::new(ErrorKind::FailedPrecondition, message).with_field("owner").into());
         }
-        let tokens = found.into_iter().map(|stored| view::token(&stored.value, &stored.meta)).collect();
+        let tokens = found.into_iter().map(|stored| self.seen(&state, stored)).collect();
         Ok(Response::new(v1::ListTokensResponse { tokens }))
     }
 
     async fn get(&self, request: Request<v1::GetTokenRequest>) -> Result<Response<v1::TokenView>, Status> {
         let state = self.0.store.state();
         let stored = find(&state, parse("id", &request.get_ref().id)?)?;
-        Ok(Response::new(view::token(&stored.value, &stored.meta)))
+        Ok(Response::new(self.seen(&state, stored)))
     }
 
     async fn revoke(
@@ -113,18 +124,54 @@ impl v1::tokens_server::Tokens for Tokens {
         request: Request<v1::RotateTokenRequest>,
     ) -> Result<Response<v1::RotateTokenResponse>, Status> {
         let (change, request) = Change::of(request, "/nla.v1.Tokens/Rotate", |r| &r.idempotency_key)?;
-        let id: TokenId = parse("id", &request.id)?;
-        let overlap = bounded("overlap", request.overlap.as_ref(), Duration::ZERO, Duration::ZERO, MAX_OVERLAP)?;
-        let lifetime = lifetime(request.lifetime.as_ref())?;
-        let answer = change.commit(&self.0.store, move |draft, recorder| {
-            rotate(draft, recorder, id, overlap, lifetime, request.expected_revision)
-        });
-        Ok(Response::new(answer.await?))
+        let wait = bounded("wait", request.wait.as_ref(), DEFAULT_WAIT, Duration::ZERO, super::receipts::MAX_WAIT)?;
+        let rotation = Rotation::read(&self.0.token_policy, request)?;
+        let ends_old = rotation.ends_old();
+        let mut answer =
+            change.commit(&self.0.store, move |draft, recorder| rotate(draft, recorder, &rotation)).await?;
+        if ends_old {
+            let class = view_class(&self.0.store.state(), &answer);
+            let receipt = self.0.sync.receipt(Revision(answer.revision), class, Instant::now() + wait).await;
+            answer.edges = receipt.edges.into_iter().map(applied).collect();
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn update(&self, request: Request<v1::UpdateTokenRequest>) -> Result<Response<v1::TokenView>, Status> {
+        let (change, request) = Change::of(request, "/nla.v1.Tokens/Update", |r| &r.idempotency_key)?;
+        let update = Update::read(request)?;
+        let mut answer = change.commit(&self.0.store, move |draft, recorder| update.apply(draft, recorder)).await?;
+        answer.last_use = parse("id", &answer.id).ok().and_then(|id| self.last_use(&self.0.store.state(), &id));
+        Ok(Response::new(answer))
     }
 }
 
-fn lifetime(asked: Option<&prost_types::Duration>) -> Result<Duration, Failure> {
-    bounded("lifetime", asked, DEFAULT_LIFETIME, Duration::from_secs(1), MAX_LIFETIME)
+impl Tokens {
+    /// A token as it is shown, with its last use, which is in no record of it.
+    fn seen(&self, state: &State, stored: &Stored<TokenRecord>) -> v1::TokenView {
+        let last_use = self.last_use(state, &stored.value.token.id);
+        v1::TokenView { last_use, ..view::token(&stored.value, &stored.meta) }
+    }
+
+    fn last_use(&self, state: &State, id: &TokenId) -> Option<v1::TokenLastUse> {
+        self.0.sync.uses.of(state, id).as_ref().map(view::token_use)
+    }
+}
+
+/// Whether the old token can do nothing more on an edge, and since when.
+fn applied(edge: v1::EdgeReceipt) -> v1::EdgeApplied {
+    let applied = edge.state() != v1::edge_receipt::State::Pending;
+    v1::EdgeApplied { edge_id: edge.edge_id, applied, after: edge.after }
+}
+
+/// The class of the token that a rotation has ended.
+fn view_class(state: &State, answer: &v1::RotateTokenResponse) -> Staleness {
+    let old = answer.predecessor.as_ref().and_then(|old| old.id.parse::<TokenId>().ok());
+    old.and_then(|id| state.tokens.get(&id)).map_or(Staleness::Standard, |stored| stored.value.token.staleness)
+}
+
+fn labels(wire: BTreeMap<String, String>) -> Result<Labels, Failure> {
+    Labels::new(wire).map_err(|error| Failure::invalid("labels", error.to_string()))
 }
 
 /// A duration within bounds.

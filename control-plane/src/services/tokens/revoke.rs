@@ -22,7 +22,10 @@ use super::{
     filter::Filter,
     find, put,
 };
-use crate::store::{Draft, Revocation};
+use crate::{
+    store::{Draft, Revocation},
+    stream::SyncContext,
+};
 
 /// Connected edges answer in milliseconds; one that does not is named.
 const DEFAULT_WAIT: Duration = Duration::from_secs(5);
@@ -43,8 +46,9 @@ pub(super) async fn answer(
     let selected = Selected::read(&request)?;
     text("reason", &request.reason, 0, 500)?;
     let wait = bounded("wait", request.wait.as_ref(), DEFAULT_WAIT, Duration::ZERO, MAX_WAIT)?;
+    let sync = Arc::clone(&context.sync);
     let revoked = change
-        .commit(&context.store, move |draft, recorder| revoke(draft, recorder, &selected, &request.reason))
+        .commit(&context.store, move |draft, recorder| revoke(draft, recorder, &sync, &selected, &request.reason))
         .await?;
     let state = context.store.state();
     let ids = revoked.ids.iter().filter_map(|id| id.parse::<TokenId>().ok());
@@ -74,11 +78,11 @@ impl Selected {
         }
     }
 
-    fn ids(&self, draft: &Draft<'_>) -> Result<Vec<TokenId>, Failure> {
+    fn ids(&self, draft: &Draft<'_>, sync: &SyncContext) -> Result<Vec<TokenId>, Failure> {
         match self {
             Self::Ids(ids) => Ok(ids.iter().copied().collect()),
             Self::Matching(filter) => {
-                let found = filter.matching(draft.state(), draft.now()).map(|stored| stored.value.token.id);
+                let found = filter.matching(draft.state(), sync, draft.now()).map(|stored| stored.value.token.id);
                 let ids: Vec<TokenId> = found.take(MAX_TOKENS + 1).collect();
                 if ids.len() > MAX_TOKENS { Err(too_many("filter")) } else { Ok(ids) }
             }
@@ -94,10 +98,11 @@ fn too_many(field: &str) -> Failure {
 fn revoke(
     draft: &mut Draft<'_>,
     recorder: &Recorder,
+    sync: &SyncContext,
     selected: &Selected,
     reason: &str,
 ) -> Result<v1::RevokedTokens, Failure> {
-    let ids = selected.ids(draft)?;
+    let ids = selected.ids(draft, sync)?;
     let mut newest = Revision(0);
     for id in &ids {
         let stored = Arc::clone(find(draft.state(), *id)?);

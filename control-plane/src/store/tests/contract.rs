@@ -48,13 +48,21 @@ fn one_of_each() -> Vec<Record> {
         EdgeRecord {
             id: edge,
             certificate: certificate.clone(),
+            previous: Some(CertificateRecord { serial: vec![1, 2], not_after: at }),
             revoked: revoked.clone(),
-            draining: Some(Draining { since: at, reason: "upgrade".into() }),
+            draining: Some(Pause { since: at, reason: "upgrade".into() }),
+            quarantine: Some(Pause { since: at, reason: "odd calls".into() }),
         }
         .into(),
         OperatorRecord { name, level: Level::Auditor, next: Some(certificate.clone()), certificate, revoked }.into(),
-        JoinRecord { verifier: joining.verifier(), edge: "e1".parse().unwrap(), expires_at: at, spent_at: Some(at) }
-            .into(),
+        JoinRecord {
+            verifier: joining.verifier(),
+            edge: "e1".parse().unwrap(),
+            expires_at: at,
+            spent_at: Some(at),
+            allowed_cidrs: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+        }
+        .into(),
         CaRecord {
             slot: CaSlot::Next,
             trust_domain: "nla.local".into(),

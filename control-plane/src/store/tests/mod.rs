@@ -20,6 +20,7 @@ mod crash;
 mod damage;
 mod failing;
 mod once;
+mod token_uses;
 
 pub(super) struct Bench {
     pub(super) folder: TempDir,
@@ -100,6 +101,8 @@ pub(super) fn token() -> TokenRecord {
         revoked: None,
         predecessor: None,
         successor: None,
+        labels: Default::default(),
+        noticed: None,
     }
 }
 

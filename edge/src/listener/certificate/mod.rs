@@ -76,6 +76,11 @@ impl PublicCertificate {
         CertificateReport { expires_at: validity.not_after.to_string(), days_left: validity.days_left(now) }
     }
 
+    /// When it ends.
+    pub fn not_after(&self) -> Timestamp {
+        self.validity().not_after
+    }
+
     fn validity(&self) -> Validity {
         self.0.served.load().validity
     }

@@ -31,7 +31,7 @@ impl Reported {
             match kind {
                 // The severity, in the server's language and in English.
                 b'S' | b'V' => reported.fatal |= matches!(&*text, "FATAL" | "PANIC"),
-                b'C' => reported.code = text.into_owned(),
+                b'C' => reported.code = code(&text),
                 b'M' => reported.message = text.into_owned(),
                 b'H' => reported.hint = Some(text.into_owned()),
                 b'P' => reported.position = text.parse().ok(),
@@ -41,6 +41,13 @@ impl Reported {
         }
         reported
     }
+}
+
+/// An SQLSTATE has five digits or upper-case letters (manual, appendix A). What
+/// does not is no server's, and counts as its internal error.
+fn code(text: &str) -> String {
+    let is_code = text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+    if is_code { text } else { "XX000" }.to_owned()
 }
 
 /// A column as the server describes it.

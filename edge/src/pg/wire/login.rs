@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 use super::{CancelKey, Reported, Session, WireError, binding};
 use crate::pg::{
     connect_error::{ConnectCause, ConnectError, ConnectStage},
-    socket::Socket,
+    socket::{Peer, Socket},
     tls,
 };
 
@@ -112,9 +112,9 @@ impl Login<'_> {
     ///
     /// # Errors
     /// [`LoginError`].
-    pub(crate) async fn run(&self, protected: Protected) -> Result<Session, LoginError> {
+    pub(crate) async fn run(&self, protected: Protected, peer: Peer) -> Result<Session, LoginError> {
         let Protected { stream, encrypted, binding } = protected;
-        let mut session = Session::new(stream);
+        let mut session = Session::new(stream, peer);
         let mut parameters = vec![
             ("client_encoding", "UTF8"),
             ("user", self.user),

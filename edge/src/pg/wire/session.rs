@@ -16,7 +16,7 @@ use postgres_protocol::message::{backend as tag, frontend};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::{Reported, Row, WireError, encode, encode::Call, frames::Frames};
-use crate::pg::socket::Socket;
+use crate::pg::socket::{Peer, Socket};
 
 /// Room for the messages of a login, for a statement of the session's own and
 /// for what an idle connection hears.
@@ -68,6 +68,7 @@ pub(crate) struct Session {
     flushed: bool,
     /// Times that the server will say that it is ready.
     awaited: u32,
+    peer: Peer,
     key: Option<CancelKey>,
 }
 
@@ -79,10 +80,15 @@ impl fmt::Debug for Session {
 
 impl Session {
     /// Before the login.
-    pub(super) fn new(stream: Box<dyn Socket>) -> Self {
+    pub(super) fn new(stream: Box<dyn Socket>, peer: Peer) -> Self {
         let mut frames = Frames::new();
         frames.allow(SMALL_TALK_BYTES, 0);
-        Self { stream, frames, output: BytesMut::new(), written: 0, flushed: true, awaited: 0, key: None }
+        Self { stream, frames, output: BytesMut::new(), written: 0, flushed: true, awaited: 0, peer, key: None }
+    }
+
+    /// Whom it is connected to.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// What cancels its statement; some poolers give none.

@@ -174,3 +174,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_code_is_five_digits_or_capitals_or_none_of_the_server() {
+    for (sent, read) in [
+        ("42P01", "42P01"),
+        ("57014", "57014"),
+        ("42p01", "XX000"),
+        ("4201", "XX000"),
+        ("42P01x", "XX000"),
+        ("", "XX000"),
+        ("4\u{7f}P01", "XX000"),
+        (&"9".repeat(60_000), "XX000"),
+    ] {
+        let body = format!("C{sent}\0\0");
+        assert_eq!(Reported::read(body.as_bytes()).code, read, "{:?}", &sent[..sent.len().min(9)]);
+    }
+}

@@ -50,6 +50,8 @@ fn json_fields_are_stable() {
             "revoked_by",
             "predecessor",
             "successor",
+            "labels",
+            "last_use",
             "revision",
             "created_at",
             "updated_at",

@@ -3,9 +3,13 @@
 //! the machine is suspended, so that an edge that slept for an hour knows that
 //! it has not heard from the control plane for an hour.
 
+mod fleet;
+
 use std::{fmt, time::Duration};
 
 use tokio::time::Instant;
+
+pub use self::fleet::FleetClock;
 
 /// Tells time that only ever grows.
 pub trait MonotonicClock: Send + Sync + fmt::Debug {

@@ -11,6 +11,7 @@ mod database;
 mod edge;
 mod key;
 mod operator;
+mod receipt;
 mod role;
 mod system;
 mod token;
@@ -67,6 +68,9 @@ Examples:
     /// The audit log: who did what
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Receipts: whether a change holds on every edge
+    #[command(subcommand)]
+    Receipt(receipt::ReceiptCommand),
     /// The control plane as a whole
     #[command(subcommand)]
     System(system::SystemCommand),
@@ -103,6 +107,7 @@ pub(crate) async fn run(command: &Command, globals: &Globals, output: &Output) -
         Command::Ca(command) => command.run(globals, output).await,
         Command::Key(command) => command.run(globals, output).await,
         Command::Audit(command) => command.run(&session()?, output).await,
+        Command::Receipt(command) => command.run(globals, output).await,
         Command::System(command) => command.run(globals, output).await,
         Command::Config(command) => command.run(globals, output),
         Command::Completion { shell } => {

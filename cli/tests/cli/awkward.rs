@@ -4,7 +4,10 @@
 use std::{process::Stdio, sync::Arc, time::Duration};
 
 use nla_domain::error::ErrorKind;
-use nla_proto::{failure::Failure, v1};
+use nla_proto::{
+    failure::Failure,
+    v1::{self, edge_receipt::State},
+};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tonic::Status;
 
@@ -126,25 +129,32 @@ async fn hostile_data_never_reaches_the_terminal_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revocation_that_an_edge_did_not_confirm_fails_but_shows_all() {
-    let applied = |edge: &str, applied| v1::EdgeApplied {
-        edge_id: edge.into(),
-        applied,
-        after: Some(nla_proto::convert::duration(Duration::from_millis(12))),
+    let edge = |id: &str, state: State| v1::EdgeReceipt {
+        edge_id: id.into(),
+        state: state.into(),
+        after: (state == State::Applied).then(|| nla_proto::convert::duration(Duration::from_millis(12))),
+        fenced_at: (state == State::Pending).then_some(prost_types::Timestamp { seconds: 4_102_444_800, nanos: 0 }),
+        ..Default::default()
     };
     let revocation = v1::RevokeTokenResponse {
-        token: Some(v1::TokenView { id: "abcDEF012345".into(), ..Default::default() }),
+        tokens: vec![v1::TokenView { id: "abcDEF012345".into(), ..Default::default() }],
         revision: 4,
-        edges: vec![applied("edge-1", true), applied("edge-2", false)],
+        receipt: None,
     };
-    let (_plan, folder) = start(Plan { revocation: revocation.into(), ..Plan::default() }).await;
+    let edges = vec![edge("edge-1", State::Applied), edge("edge-2", State::Pending)];
+    let receipt = v1::Receipt { revision: 4, complete: false, edges };
+    let plan = Plan { revocation: revocation.into(), receipt: receipt.into(), ..Plan::default() };
+    let (_plan, folder) = start(plan).await;
     let words = ["token", "revoke", "abcDEF012345"];
     run(folder.path(), &words).await.expect(2);
-    let ended = run(folder.path(), &[&words[..], &["--yes"]].concat()).await.expect(1);
+    let ended = run(folder.path(), &[&words[..], &["--yes", "--wait", "0s"]].concat()).await.expect(1);
+    let lines: Vec<&str> = ended.out.lines().collect();
     assert_eq!(
-        ended.out,
-        "edge-1  applied in 12 ms\nedge-2  not confirmed\ntoken abcDEF012345 revoked on 1/2 edges in 12 ms\n"
+        (lines[0], *lines.last().unwrap()),
+        ("edge-1  applied in 12 ms", "token abcDEF012345 revoked on 1/2 edges in 12 ms")
     );
-    assert!(ended.err.contains("edge-2 did not confirm"), "{ended:?}");
+    assert!(lines[1].starts_with("edge-2  out of reach; refuses from 2100-01-01"), "{ended:?}");
+    assert!(ended.err.contains("edge-2 (until 2100-01-01T00:00:00Z at the latest)"), "{ended:?}");
 }
 
 fn events(count: u64) -> Vec<v1::AuditEvent> {

@@ -49,7 +49,7 @@ async fn the_life_of_a_token() {
     let successor = text(&rotated, "/token/id");
     let revoked =
         run(dir, &["token", "revoke", successor, "--yes", "--reason", "test", "-o", "json"]).await.expect(0).json();
-    assert_eq!((text(&revoked, "/token/status"), &revoked["edges"]), ("revoked", &serde_json::json!([])));
+    assert_eq!((text(&revoked, "/tokens/0/status"), &revoked["receipt"]["edges"]), ("revoked", &serde_json::json!([])));
     let statuses = run(dir, &["token", "list", "--all", "-o", "json"]).await.expect(0).json();
     assert_eq!(statuses.as_array().map(Vec::len), Some(2), "{statuses:#}");
     plane.stop().await;

@@ -18,6 +18,7 @@ use nla_proto::{
         self,
         audit_server::{Audit, AuditServer},
         edges_server::{Edges, EdgesServer},
+        receipts_server::{Receipts, ReceiptsServer},
         tokens_server::{Tokens, TokensServer},
     },
 };
@@ -85,6 +86,7 @@ pub(crate) struct Plan {
     pub(crate) listed: Mutex<Vec<v1::TokenView>>,
     pub(crate) edges: Mutex<Vec<v1::EdgeView>>,
     pub(crate) revocation: Mutex<v1::RevokeTokenResponse>,
+    pub(crate) receipt: Mutex<v1::Receipt>,
     /// All events, newest first.
     pub(crate) events: Mutex<Vec<v1::AuditEvent>>,
     pub(crate) keys: Mutex<Vec<String>>,
@@ -127,6 +129,13 @@ impl Tokens for Service {
 
     async fn update(&self, _: Request<v1::UpdateTokenRequest>) -> Result<Response<v1::TokenView>, Status> {
         Err(Status::unimplemented("not planned"))
+    }
+}
+
+#[tonic::async_trait]
+impl Receipts for Service {
+    async fn get(&self, _: Request<v1::GetReceiptRequest>) -> Result<Response<v1::Receipt>, Status> {
+        Ok(Response::new(self.0.receipt.lock().unwrap().clone()))
     }
 }
 
@@ -199,6 +208,7 @@ pub(crate) async fn serve(authority: &Authority, plan: Arc<Plan>) -> String {
     let url = format!("https://{}", listener.local_addr().unwrap());
     let server = tonic::transport::Server::builder()
         .add_service(TokensServer::new(Service(Arc::clone(&plan))))
+        .add_service(ReceiptsServer::new(Service(Arc::clone(&plan))))
         .add_service(EdgesServer::new(Service(Arc::clone(&plan))))
         .add_service(AuditServer::new(Service(plan)));
     tokio::spawn(server.serve_with_incoming(incoming(listener, tls)));

@@ -40,7 +40,9 @@ pub(super) struct Edges(pub(super) Arc<Context>);
 impl v1::edges_server::Edges for Edges {
     async fn list(&self, _request: Request<v1::ListEdgesRequest>) -> Result<Response<v1::ListEdgesResponse>, Status> {
         let state = self.0.store.state();
-        let edges = state.edges.values().map(|stored| self.with_connection(view::edge(stored))).collect();
+        let with_reach =
+            |stored: &Arc<Stored<EdgeRecord>>| self.with_connection(self.with_reach(view::edge(stored), stored));
+        let edges = state.edges.values().map(with_reach).collect();
         Ok(Response::new(v1::ListEdgesResponse { edges }))
     }
 
@@ -159,6 +161,14 @@ impl Edges {
             Ok(view::edge(&Stored { value: record, meta }))
         });
         Ok(self.with_connection(stored.await?))
+    }
+
+    /// Adds when the edge was heard, and by when it refuses calls if it is out of reach.
+    fn with_reach(&self, mut view: v1::EdgeView, stored: &Stored<EdgeRecord>) -> v1::EdgeView {
+        view.last_heard_at = self.0.sync.last_heard_at(&stored.value.id);
+        let connected = self.0.sync.registry.get(&stored.value.id).is_some();
+        view.fenced_at = if connected { None } else { self.0.sync.fenced_at(stored) };
+        view
     }
 
     /// Adds what is known of the edge while it is connected.

@@ -101,7 +101,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_the_asked_edge_can_answer_and_silence_ends() {
-        let registry = Registry::new(4);
+        let registry = Registry::new(4, []);
         let enter = |id: &str| {
             registry.enter(id.parse().unwrap(), "127.0.0.1:1".parse().unwrap(), &v1::Hello::default()).unwrap()
         };

@@ -101,8 +101,8 @@ impl Published {
         v1::SnapshotEnd { epoch: self.epoch.0.to_vec(), revision: self.revision.0, digest: self.digest.0.to_vec() }
     }
 
-    pub(super) fn heartbeat(&self) -> v1::Heartbeat {
-        v1::Heartbeat { revision: self.revision.0, digest: self.digest.0.to_vec(), ..Default::default() }
+    pub(super) fn heartbeat(&self, echo: u64) -> v1::Heartbeat {
+        v1::Heartbeat { revision: self.revision.0, digest: self.digest.0.to_vec(), echo, ..Default::default() }
     }
 
     /// The step from `from` to this state, given the keys that may have changed

@@ -13,10 +13,10 @@ use nla_domain::{
     snapshot::{Digest, ItemKey, ItemKind},
 };
 use nla_proto::v1;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
-use super::{Published, encode};
-use crate::store::{EdgeRecord, Store, Stored};
+use super::{Published, commits::Commits, encode};
+use crate::store::{EdgeRecord, State, Store, Stored};
 
 /// Revisions whose digests are remembered, to notice at once that an edge
 /// holds something else.
@@ -28,6 +28,7 @@ pub(crate) struct Publisher {
     pub(super) store: Store,
     newest: watch::Sender<Arc<Published>>,
     digests: Arc<Mutex<VecDeque<(Revision, Digest)>>>,
+    commits: Arc<Commits>,
 }
 
 impl Publisher {
@@ -35,7 +36,12 @@ impl Publisher {
     pub(crate) fn new(store: Store) -> Self {
         let published = encode::publish(&store.state(), None);
         let digests = VecDeque::from([(published.revision, published.digest)]);
-        Self { store, newest: watch::Sender::new(Arc::new(published)), digests: Arc::new(Mutex::new(digests)) }
+        Self {
+            store,
+            newest: watch::Sender::new(Arc::new(published)),
+            digests: Arc::new(Mutex::new(digests)),
+            commits: Arc::default(),
+        }
     }
 
     /// Publishes each new state, for ever. If it fails, edges would follow a
@@ -46,6 +52,7 @@ impl Publisher {
             let current = *revisions.borrow_and_update();
             let previous = Arc::clone(&self.newest.borrow());
             if previous.revision != current {
+                self.commits.note(current, Instant::now());
                 let state = self.store.state();
                 // Encoding many items takes milliseconds, which heartbeats must not feel.
                 let published = tokio::task::spawn_blocking(move || encode::publish(&state, Some(&previous)))
@@ -77,6 +84,16 @@ impl Publisher {
         let committed = self.store.state().revision;
         let newest = published.wait_for(|published| published.revision >= committed).await.ok()?;
         Some(Arc::clone(&newest))
+    }
+
+    /// The store's newest state, which may be newer than what is published.
+    pub(super) fn state(&self) -> Arc<State> {
+        self.store.state()
+    }
+
+    /// When a revision was committed, as far as that is remembered.
+    pub(super) fn committed_at(&self, revision: Revision) -> Option<Instant> {
+        self.commits.at(revision)
     }
 
     /// What the store knows of an edge at this moment; `None` when it was never

@@ -1,23 +1,22 @@
 //! The edges that hold a stream: what each has acknowledged, what it refused,
-//! and a way to reach it. Sessions write; services read. Nothing here waits
-//! for an edge while a lock is held.
+//! and a way to reach it; and what is known of those that hold none. Sessions
+//! write; services read. Nothing here waits for an edge while a lock is held.
 
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use nla_domain::id::{EdgeId, Revision};
 use nla_proto::v1;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, timeout_at},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::probe::Probes;
+use super::{known::Known, probe::Probes};
 
 /// Refused items that are kept per edge; more of them say nothing new.
 const MAX_REFUSED_ITEMS: usize = 100;
@@ -30,6 +29,10 @@ const MAX_TEXT_CHARS: usize = 200;
 #[derive(Debug)]
 pub(crate) struct Registry {
     edges: Mutex<HashMap<EdgeId, Arc<Connected>>>,
+    /// At most one for each edge that was ever enrolled.
+    known: Mutex<HashMap<EdgeId, Arc<Mutex<Known>>>>,
+    /// Wakes those who wait for an edge to get on.
+    progress: watch::Sender<()>,
     capacity: usize,
     pub(super) probes: Probes,
 }
@@ -42,7 +45,10 @@ pub(crate) struct Connected {
     boot_id: String,
     version: String,
     mcp_url: String,
-    acknowledged: watch::Sender<Revision>,
+    /// What its heartbeats name from now on.
+    told: Mutex<Revision>,
+    acknowledged: Mutex<Revision>,
+    known: Arc<Mutex<Known>>,
     report: Mutex<Report>,
     pub(super) commands: mpsc::Sender<v1::ControlMessage>,
     /// Ends the session: another one has taken its place.
@@ -79,8 +85,18 @@ pub(super) struct Membership {
 }
 
 impl Registry {
-    pub(crate) fn new(capacity: usize) -> Arc<Self> {
-        Arc::new(Self { edges: Mutex::default(), capacity, probes: Probes::default() })
+    /// `enrolled` are the edges that an earlier process may have confirmed
+    /// something to. Called before anything is served.
+    pub(crate) fn new(capacity: usize, enrolled: impl IntoIterator<Item = EdgeId>) -> Arc<Self> {
+        let now = Instant::now();
+        let known = enrolled.into_iter().map(|id| (id, Arc::new(Mutex::new(Known::before(now))))).collect();
+        Arc::new(Self {
+            edges: Mutex::default(),
+            known: Mutex::new(known),
+            progress: watch::Sender::new(()),
+            capacity,
+            probes: Probes::default(),
+        })
     }
 
     /// Enters an edge. A session of the same edge that is still there is one
@@ -98,7 +114,9 @@ impl Registry {
             boot_id: clip(&hello.boot_id),
             version: clip(&hello.version),
             mcp_url: clip(&hello.mcp_url),
-            acknowledged: watch::Sender::new(Revision(0)),
+            told: Mutex::default(),
+            acknowledged: Mutex::default(),
+            known: self.known(&id),
             report: Mutex::default(),
             commands,
             replaced: CancellationToken::new(),
@@ -121,6 +139,17 @@ impl Registry {
         edges
     }
 
+    /// What is known of an edge, connected or not.
+    pub(super) fn known(&self, id: &EdgeId) -> Arc<Mutex<Known>> {
+        Arc::clone(lock(&self.known).entry(id.clone()).or_default())
+    }
+
+    /// Changes with each acknowledgement, with each state that is sent and when
+    /// an edge goes.
+    pub(super) fn progress(&self) -> watch::Receiver<()> {
+        self.progress.subscribe()
+    }
+
     pub(crate) fn count(&self) -> usize {
         lock(&self.edges).len()
     }
@@ -136,6 +165,8 @@ impl Drop for Membership {
         if edges.get(&self.edge.id).is_some_and(|current| Arc::ptr_eq(current, &self.edge)) {
             edges.remove(&self.edge.id);
         }
+        drop(edges);
+        self.registry.progress.send_replace(());
     }
 }
 
@@ -151,7 +182,7 @@ impl Connected {
     pub(crate) fn status(&self) -> EdgeStatus {
         let report = lock(&self.report);
         EdgeStatus {
-            acknowledged: *self.acknowledged.borrow(),
+            acknowledged: *lock(&self.acknowledged),
             version: self.version.clone(),
             mcp_url: self.mcp_url.clone(),
             address: self.address.to_string(),
@@ -164,12 +195,20 @@ impl Connected {
         &self.boot_id
     }
 
-    pub(super) fn acknowledge(&self, revision: Revision) {
-        self.acknowledged.send_if_modified(|held| {
-            let newer = revision > *held;
-            *held = revision.max(*held);
-            newer
-        });
+    /// The oldest revision that a heartbeat of this session may still confirm.
+    pub(super) fn told(&self) -> Revision {
+        *lock(&self.told)
+    }
+
+    /// The edge has said something.
+    pub(super) fn heard(&self) {
+        lock(&self.known).heard(Instant::now());
+    }
+
+    /// A stamp that was received at `received` is about to be echoed with
+    /// `revision`: the edge may go on by that one for as long as its bound says.
+    pub(super) fn echo(&self, revision: Revision, received: Instant) {
+        lock(&self.known).echo(revision, received);
     }
 
     pub(super) fn use_report(&self, usage: v1::Usage) {
@@ -201,21 +240,22 @@ impl Connected {
     pub(super) async fn replaced(&self) {
         self.replaced.cancelled().await;
     }
+}
 
-    /// Waits until the edge decides by `revision` or a later one.
-    ///
-    /// Returns how long that took since `since`; `None` when the edge went away
-    /// or the deadline passed.
-    pub(crate) async fn applied(&self, revision: Revision, since: Instant, deadline: Instant) -> Option<Duration> {
-        let mut acknowledged = self.acknowledged.subscribe();
-        tokio::select! {
-            reached = timeout_at(deadline, acknowledged.wait_for(|held| *held >= revision)) => {
-                reached.ok()?.ok()?;
-                Some(since.elapsed())
-            }
-            // The session has ended: nobody is there to acknowledge.
-            () = self.commands.closed() => None,
-        }
+impl Membership {
+    /// The edge decides by that revision, and has cut so many calls for it.
+    pub(super) fn acknowledge(&self, revision: Revision, calls_cut: u32) {
+        let mut held = lock(&self.edge.acknowledged);
+        *held = revision.max(*held);
+        drop(held);
+        lock(&self.edge.known).acknowledge(revision, calls_cut, Instant::now());
+        self.registry.progress.send_replace(());
+    }
+
+    /// The edge was sent that revision. No heartbeat names an older one any more.
+    pub(super) fn tell(&self, revision: Revision) {
+        *lock(&self.edge.told) = revision;
+        self.registry.progress.send_replace(());
     }
 }
 
@@ -224,7 +264,7 @@ fn clip(text: &str) -> String {
 }
 
 /// What the locks guard is always whole, also after a panic elsewhere.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -241,7 +281,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_second_connection_replaces_the_first_and_keeps_its_place() {
-        let registry = Registry::new(1);
+        let registry = Registry::new(1, []);
         let (first, _inbox) = enter(&registry, "e1").unwrap();
         assert_eq!(enter(&registry, "e2").unwrap_err(), RegistryFull);
         let (second, _inbox) = enter(&registry, "e1").unwrap();
@@ -253,25 +293,9 @@ mod tests {
         assert!(enter(&registry, "e2").is_ok());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn waiting_for_an_acknowledgement_ends_in_every_case() {
-        let registry = Registry::new(3);
-        let now = Instant::now();
-        let deadline = now + Duration::from_secs(5);
-        let (edge, inbox) = enter(&registry, "e1").unwrap();
-        edge.acknowledge(Revision(4));
-        edge.acknowledge(Revision(3));
-        assert!(edge.applied(Revision(4), now, deadline).await.is_some());
-        assert_eq!(edge.applied(Revision(5), now, deadline).await, None, "after the deadline");
-        drop(inbox);
-        let later = Instant::now() + Duration::from_secs(3600);
-        assert_eq!(edge.applied(Revision(5), now, later).await, None, "after the end of the session");
-        assert!(Instant::now() < later);
-    }
-
     #[test]
     fn what_edges_say_is_bounded() {
-        let registry = Registry::new(1);
+        let registry = Registry::new(1, []);
         let (edge, _inbox) = enter(&registry, "e1").unwrap();
         for n in 0..1_000 {
             let reason = "x".repeat(10_000);

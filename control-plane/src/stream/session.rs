@@ -2,10 +2,11 @@
 //! deltas, heartbeats and probes until one side ends it. The order on the
 //! stream is the order of revisions, and nothing that an edge does or leaves
 //! undone is felt by another session. No stream outlives the certificate with
-//! which it was opened.
+//! which it was opened, nor an edge that has fallen silent.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use nla_domain::{
     clock::{Timestamp, WallClock},
     error::ErrorKind,
@@ -19,7 +20,7 @@ use nla_proto::{
 };
 use tokio::{
     sync::{Semaphore, mpsc, watch},
-    time::{Interval, MissedTickBehavior, interval, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout},
 };
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
@@ -36,7 +37,10 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// An edge that opens a stream and says nothing is dropped.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// An edge that takes nothing for so long is gone; it resumes when it is back.
-const SEND_TIMEOUT: Duration = Duration::from_secs(20);
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// An edge reports each second. One that says nothing for so long is gone, even
+/// if nobody has closed the connection.
+const SILENCE: Duration = Duration::from_secs(9);
 /// Time to hand a last word to an edge that may not be reading.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Whole snapshots that one stream may ask for by wrong digests. An edge that
@@ -77,6 +81,8 @@ enum End {
     Gone,
     /// The edge takes no messages.
     Slow,
+    /// The edge says nothing.
+    Silent,
     /// Another connection of the same edge took over.
     Replaced,
     /// The edge was banned.
@@ -100,7 +106,7 @@ impl Session {
     pub(crate) async fn run(self, inbound: impl Stream<Item = Result<v1::EdgeMessage, Status>> + Unpin) {
         let end = self.serve(inbound).await;
         let last = match &end {
-            Err(End::Gone | End::Slow) | Ok(()) => None,
+            Err(End::Gone | End::Slow | End::Silent) | Ok(()) => None,
             Err(End::Replaced) => Some(Err(Failure::new(
                 ErrorKind::Conflict,
                 "another connection of this edge has taken over: does a second edge use the same certificate?",
@@ -152,6 +158,8 @@ impl Session {
             member,
             published,
             held: None,
+            stamp: None,
+            confirmed: false,
             before: None,
             resyncs: 0,
             draining: None,
@@ -187,6 +195,10 @@ struct Following<'a> {
     published: watch::Receiver<Arc<Published>>,
     /// What the edge holds once it has read all that was sent.
     held: Option<Arc<Published>>,
+    /// The newest stamp that came on this stream, and when.
+    stamp: Option<(u64, Instant)>,
+    /// Whether an echo was sent since the edge last got everything.
+    confirmed: bool,
     /// What it held until quarantine began or ended: it may still acknowledge it.
     before: Option<Arc<Published>>,
     resyncs: u32,
@@ -235,11 +247,24 @@ impl Following<'_> {
         mut inbox: mpsc::Receiver<v1::ControlMessage>,
         ticks: &mut Interval,
     ) -> Result<(), End> {
+        let mut heard = Instant::now();
         loop {
+            self.confirm_once().await?;
             tokio::select! {
                 () = self.session.context.shutdown.cancelled() => return Err(End::Shutdown),
                 () = self.member.replaced() => return Err(End::Replaced),
                 () = self.session.out.closed() => return Err(End::Gone),
+                () = sleep_until(heard + SILENCE) => {
+                    // Nothing is read while something is being sent.
+                    match inbound.next().now_or_never() {
+                        Some(Some(Ok(message))) => {
+                            heard = Instant::now();
+                            self.receive(message).await?;
+                        }
+                        Some(_) => return Err(End::Gone),
+                        None => return Err(End::Silent),
+                    }
+                }
                 changed = self.published.changed() => {
                     changed.map_err(|_| End::Shutdown)?;
                     self.catch_up().await?;
@@ -247,11 +272,23 @@ impl Following<'_> {
                 _ = ticks.tick() => self.heartbeat().await?,
                 Some(command) = inbox.recv() => self.send(command).await?,
                 message = inbound.next() => match message {
-                    Some(Ok(message)) => self.receive(message).await?,
+                    Some(Ok(message)) => {
+                        heard = Instant::now();
+                        self.receive(message).await?;
+                    }
                     Some(Err(_)) | None => return Err(End::Gone),
                 },
             }
         }
+    }
+
+    /// An edge that has just got its state serves once it is confirmed: that
+    /// does not wait for the next tick.
+    async fn confirm_once(&mut self) -> Result<(), End> {
+        if !self.confirmed && self.held.is_some() && self.stamp.is_some() {
+            self.heartbeat().await?;
+        }
+        Ok(())
     }
 
     /// Brings the edge from what it holds to the newest state, however many
@@ -311,17 +348,21 @@ impl Following<'_> {
 
     async fn heartbeat(&mut self) -> Result<(), End> {
         self.session.check_standing()?;
-        match &self.held {
-            Some(held) => {
-                let at = Some(convert::timestamp(self.session.context.clock.now()));
-                let heartbeat = v1::Heartbeat { at, ..held.heartbeat() };
-                self.send_message(ToEdge::Heartbeat(heartbeat)).await
-            }
-            None => Ok(()),
-        }
+        let Some(held) = &self.held else { return Ok(()) };
+        let echo = self.stamp.map_or(0, |(stamp, received)| {
+            // Before it is sent, because it counts from then on.
+            self.member.echo(held.revision, received);
+            stamp
+        });
+        let at = Some(convert::timestamp(self.session.context.clock.now()));
+        let heartbeat = v1::Heartbeat { at, ..held.heartbeat(echo) };
+        self.send_message(ToEdge::Heartbeat(heartbeat)).await?;
+        self.confirmed |= echo != 0;
+        Ok(())
     }
 
     async fn receive(&mut self, message: v1::EdgeMessage) -> Result<(), End> {
+        self.member.heard();
         match message.message {
             Some(FromEdge::Ack(ack)) => self.acknowledged(&ack).await,
             Some(FromEdge::Nack(nack)) => {
@@ -330,6 +371,9 @@ impl Following<'_> {
                 Ok(())
             }
             Some(FromEdge::Usage(mut usage)) => {
+                if usage.stamp != 0 {
+                    self.stamp = Some((usage.stamp, Instant::now()));
+                }
                 self.session.context.uses.report(&self.member.id, std::mem::take(&mut usage.token_uses));
                 self.member.use_report(usage);
                 Ok(())
@@ -363,7 +407,7 @@ impl Following<'_> {
             let current = Arc::clone(&self.published.borrow_and_update());
             return self.send_snapshot(current).await;
         }
-        self.member.acknowledge(Revision(ack.revision));
+        self.member.acknowledge(Revision(ack.revision), ack.calls_cut);
         Ok(())
     }
 
@@ -375,6 +419,7 @@ impl Following<'_> {
             self.member.forget_refusal(key.kind, &key.id);
         }
         self.send_message(ToEdge::Delta(delta)).await?;
+        self.member.tell(state.revision);
         self.held = Some(state);
         Ok(())
     }
@@ -396,7 +441,9 @@ impl Following<'_> {
             self.send_message(ToEdge::SnapshotChunk(v1::SnapshotChunk::clone(chunk))).await?;
         }
         self.send_message(ToEdge::SnapshotEnd(state.end())).await?;
+        self.member.tell(state.revision);
         self.held = Some(state);
+        self.confirmed = false;
         if std::mem::take(&mut self.release_due) {
             self.send_message(ToEdge::Release(v1::Release {})).await?;
         }

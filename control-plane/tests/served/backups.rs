@@ -51,7 +51,7 @@ async fn put_back(plane: &mut Plane, bytes: &[u8]) {
 }
 
 async fn revoke(plane: &Plane, id: &str) {
-    let request = v1::RevokeTokenRequest { idempotency_key: once(), id: id.into(), ..Default::default() };
+    let request = v1::RevokeTokenRequest { idempotency_key: once(), ids: vec![id.into()], ..Default::default() };
     TokensClient::new(plane.admin_channel()).revoke(request).await.unwrap();
 }
 

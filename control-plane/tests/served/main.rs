@@ -16,6 +16,7 @@ mod objects;
 mod plane;
 mod program;
 mod quarantine;
+mod receipts;
 mod renewal;
 mod stream;
 mod tokens_life;

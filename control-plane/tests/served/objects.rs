@@ -62,7 +62,7 @@ async fn references_must_lead_somewhere_and_hold_what_they_lead_to() {
     let delete_role = || v1::DeleteRoleRequest { idempotency_key: once(), name: "reader".into(), expected_revision: 0 };
     let error = roles.delete(delete_role()).await.unwrap_err();
     assert!(error.message().contains(&token.id), "{error}");
-    let revoke = v1::RevokeTokenRequest { idempotency_key: once(), id: token.id, ..Default::default() };
+    let revoke = v1::RevokeTokenRequest { idempotency_key: once(), ids: vec![token.id], ..Default::default() };
     tokens.revoke(revoke).await.unwrap();
     roles.delete(delete_role()).await.unwrap();
     databases.delete(delete("shop")).await.unwrap();
@@ -254,7 +254,8 @@ async fn revoking_twice_is_no_error() {
     plane.shop().await;
     let token = plane.token().await.token.unwrap();
     let mut tokens = TokensClient::new(plane.admin_channel());
-    let revoke = || v1::RevokeTokenRequest { idempotency_key: once(), id: token.id.clone(), ..Default::default() };
+    let revoke =
+        || v1::RevokeTokenRequest { idempotency_key: once(), ids: vec![token.id.clone()], ..Default::default() };
     let first = tokens.revoke(revoke()).await.unwrap().into_inner();
     let again = tokens.revoke(revoke()).await.unwrap().into_inner();
     assert_eq!(first, again);

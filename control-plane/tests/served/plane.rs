@@ -378,7 +378,8 @@ impl Follower {
             }
         };
         assert_eq!(self.held.digest_of_items(), self.held.digest, "the digest is not that of the items");
-        self.send(FromEdge::Ack(v1::Ack { revision: self.held.revision, digest: self.held.digest.clone() })).await;
+        let ack = v1::Ack { revision: self.held.revision, digest: self.held.digest.clone(), calls_cut: 0 };
+        self.send(FromEdge::Ack(ack)).await;
         Ok(told)
     }
 

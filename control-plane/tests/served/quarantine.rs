@@ -25,7 +25,7 @@ async fn release(plane: &Plane, id: &str) -> Result<v1::EdgeView, Status> {
 }
 
 async fn revoke(plane: &Plane, id: &str) -> v1::RevokeTokenResponse {
-    let request = v1::RevokeTokenRequest { idempotency_key: once(), id: id.into(), ..Default::default() };
+    let request = v1::RevokeTokenRequest { idempotency_key: once(), ids: vec![id.into()], ..Default::default() };
     let mut tokens = v1::tokens_client::TokensClient::new(plane.admin_channel());
     tokens.revoke(request).await.unwrap().into_inner()
 }
@@ -67,7 +67,7 @@ async fn an_edge_in_quarantine_gets_tombstones_only_until_it_is_released() {
     let revoking = tokio::spawn({
         let (channel, id) = (plane.admin_channel(), ended.clone());
         async move {
-            let request = v1::RevokeTokenRequest { idempotency_key: once(), id, ..Default::default() };
+            let request = v1::RevokeTokenRequest { idempotency_key: once(), ids: vec![id], ..Default::default() };
             v1::tokens_client::TokensClient::new(channel).revoke(request).await.unwrap().into_inner()
         }
     });
@@ -76,8 +76,11 @@ async fn an_edge_in_quarantine_gets_tombstones_only_until_it_is_released() {
         assert_eq!(follower.advance().await.unwrap(), Told::Step { upserts: 1, removals: 0 });
     }
     other.reach(follower.held.revision).await;
-    let applied = revoking.await.unwrap().edges;
-    assert!(applied.len() == 2 && applied.iter().all(|edge| edge.applied), "{applied:?}");
+    let applied = revoking.await.unwrap().receipt.unwrap().edges;
+    assert!(
+        applied.len() == 2 && applied.iter().all(|edge| edge.state() == v1::edge_receipt::State::Applied),
+        "{applied:?}"
+    );
     holds_only(&follower.held, &[&ended]);
     plane.token().await;
     assert_eq!(follower.advance().await.unwrap(), Told::Step { upserts: 0, removals: 0 });

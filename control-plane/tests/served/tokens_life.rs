@@ -163,8 +163,8 @@ async fn an_update_changes_what_it_names_and_says_so() {
     assert_eq!(event.action, "/nla.v1.Tokens/Update");
     assert!(event.before_json.contains("10.0.0.0/8") && !event.after_json.contains("10.0.0.0/8"), "{event:?}");
 
-    let revoke = v1::RevokeTokenRequest { idempotency_key: once(), id: made.id.clone(), ..Default::default() };
-    let revision = tokens.revoke(revoke).await.unwrap().into_inner().token.unwrap().meta.unwrap().revision;
+    let revoke = v1::RevokeTokenRequest { idempotency_key: once(), ids: vec![made.id.clone()], ..Default::default() };
+    let revision = tokens.revoke(revoke).await.unwrap().into_inner().revision;
     let late = v1::UpdateTokenRequest { expected_revision: revision, ..update(change) };
     assert_eq!(failure(tokens.update(late).await), (ErrorKind::FailedPrecondition, "id".into()));
 }

@@ -78,7 +78,7 @@ async fn the_end_is_announced_once_each() {
     nearest.sort();
     assert_eq!(new, nearest);
 
-    let revoke = v1::RevokeTokenRequest { idempotency_key: once(), id: successor, ..Default::default() };
+    let revoke = v1::RevokeTokenRequest { idempotency_key: once(), ids: vec![successor], ..Default::default() };
     TokensClient::new(plane.admin_channel()).revoke(revoke).await.unwrap();
     plane.clock.advance(DAY);
     let found = until(&plane, 6).await;

@@ -215,8 +215,9 @@ impl App {
 }
 
 fn hooks(pipeline: &Arc<Pipeline>, trust: Trust, web_certificate: Option<PublicCertificate>) -> Hooks {
-    let (probing, counting, telling) = (Arc::clone(pipeline), Arc::clone(pipeline), Arc::clone(pipeline));
+    let [cutting, probing, counting, telling] = [0; 4].map(|_| Arc::clone(pipeline));
     Hooks {
+        cut: Arc::new(move || cutting.cut()),
         probe: Arc::new(move |database, candidate| {
             let pipeline = Arc::clone(&probing);
             Box::pin(async move {

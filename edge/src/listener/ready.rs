@@ -9,6 +9,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use nla_domain::clock::WallClock;
@@ -22,6 +23,9 @@ use crate::{
     pipeline::{DatabaseReport, DatabaseState},
     snapshot::{SnapshotHolder, Standing},
 };
+
+/// Heartbeats come each second; a few may be late without a meaning.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// The reason of an edge that waits for an operator to give it a join token.
 pub const JOIN_TOKEN_NEEDED: &str = "join_token_needed";
@@ -145,6 +149,13 @@ impl Readiness {
         self.state.stopping.store(true, Ordering::Release);
     }
 
+    /// How old the state is that answers are made from, when that is more than
+    /// a few missed heartbeats. `None` while it is fresh, and without a state.
+    pub fn stale_for(&self) -> Option<Duration> {
+        let age = self.holder.age();
+        (age > FRESH && self.holder.current().is_some()).then_some(age)
+    }
+
     /// As it is now; databases are listed or only counted.
     pub fn report(&self, listed: bool) -> Report {
         let mut reasons = Vec::new();
@@ -171,8 +182,11 @@ impl Readiness {
                 because("not_enrolled", "this edge has no identity yet".into());
             }
             (_, None) => because("no_snapshot", "nothing has come from the control plane yet".into()),
+            (_, Some(_)) if age == Duration::MAX => {
+                because("stale", "the control plane has not confirmed the state yet".into());
+            }
             (_, Some(snapshot)) if age > snapshot.settings.standard_staleness => {
-                because("stale", format!("nothing has come from the control plane for {}s", age.as_secs()));
+                because("stale", format!("the control plane has not confirmed the state for {}s", age.as_secs()));
             }
             (Standing::Draining(reason), Some(_)) => {
                 because("draining", format!("the control plane has asked this edge to drain: {reason}"));
@@ -185,7 +199,7 @@ impl Readiness {
         Report {
             ready: reasons.is_empty(),
             revision: current.as_ref().map(|snapshot| snapshot.revision.0),
-            age_seconds: current.as_ref().map(|_| age.as_secs_f64()),
+            age_seconds: current.as_ref().filter(|_| age != Duration::MAX).map(|_| age.as_secs_f64()),
             clock_lead_ms: self.clock.lead_millis(),
             reasons,
             certificate: self.state.certificate.get().map(|(certificate, wall)| certificate.report(wall.now())),

@@ -1,8 +1,12 @@
 //! Paths of the edge's listener: MCP behind the address limiter, health beside
-//! it. `app` builds it. Invariant: whatever is not known gets a JSON 404, and
-//! only health is answered without the limiter.
+//! it. `app` builds it. Invariants: whatever is not known gets a JSON 404; only
+//! health is answered without the limiter; an answer from a state that has not
+//! been confirmed lately says so.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -12,7 +16,7 @@ use axum::{
     routing::get,
 };
 use http::{
-    HeaderValue, Response, StatusCode,
+    HeaderName, HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
 use nla_domain::error::ErrorKind;
@@ -37,19 +41,28 @@ impl McpSlot {
     }
 }
 
+/// Present on answers of an edge that has lost its control plane: `stale; age=42`,
+/// in seconds. Absent otherwise.
+const STATE: HeaderName = HeaderName::from_static("nla-state");
+
 /// All paths.
 pub fn router(mcp: McpSlot, limiter: &AddressLimiter, readiness: Readiness) -> Router {
     let health = Router::new()
         .route("/livez", get(|| async { json_response(StatusCode::OK, &json!({ "live": true })) }))
         .route("/readyz", get(ready))
-        .with_state(readiness);
-    Router::new().fallback(dispatch).with_state(mcp).layer(limiter.layer()).merge(health)
+        .with_state(readiness.clone());
+    Router::new().fallback(dispatch).with_state((mcp, readiness)).layer(limiter.layer()).merge(health)
 }
 
-async fn dispatch(State(slot): State<McpSlot>, request: Request) -> Response<Body> {
+async fn dispatch(State((slot, readiness)): State<(McpSlot, Readiness)>, request: Request) -> Response<Body> {
     match slot.0.get() {
         Some(router) => match router.clone().oneshot(request).await {
-            Ok(response) => response,
+            Ok(mut response) => {
+                if let Some(age) = readiness.stale_for() {
+                    response.headers_mut().insert(STATE, stale(age));
+                }
+                response
+            }
             Err(never) => match never {},
         },
         None => json_error(
@@ -68,6 +81,12 @@ async fn ready(State(readiness): State<Readiness>, request: Request) -> Response
         Ok(body) => json_response(status, &body),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+fn stale(age: Duration) -> HeaderValue {
+    // Before the first confirmation there is no age.
+    let text = if age == Duration::MAX { "stale".to_owned() } else { format!("stale; age={}", age.as_secs()) };
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("stale"))
 }
 
 async fn unknown_path() -> Response<Body> {

@@ -337,6 +337,8 @@ async fn readiness_tells_its_reasons() {
         })
     };
     holder.publish(snapshot());
+    assert_eq!((reasons(), readiness.report(false).age_seconds), (vec!["stale"], None), "nobody has confirmed it");
+    holder.confirm(holder.now());
     let report = readiness.report(false);
     assert!(report.ready && report.revision == Some(4));
     holder.set_draining(Some("upgrade".into()));
@@ -353,7 +355,7 @@ async fn readiness_tells_its_reasons() {
     assert!(readiness.report(false).ready, "up to the bound");
     tokio::time::advance(Duration::from_millis(1)).await;
     assert_eq!(reasons(), ["stale"]);
-    holder.heard();
+    holder.confirm(holder.now());
     let slot = audit.reserve().unwrap();
     assert_eq!(reasons(), ["audit_queue_full"]);
     readiness.stopping();

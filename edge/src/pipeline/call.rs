@@ -74,7 +74,8 @@ impl Pipeline {
             let ended = admitted.caller.registration.ended.clone();
             // On the heap: every layer above would carry its size otherwise.
             let work = Box::pin(work(&mut call));
-            until(ended, context, work).await
+            let answer = until(ended, context, work).await;
+            answer.and_then(|answer| if self.still_stands(admitted.caller.token.id) { Ok(answer) } else { Err(cut()) })
         };
         if let Err(failure) = &answer {
             call.note_failure(failure);
@@ -95,10 +96,14 @@ async fn until<T>(
     tokio::select! {
         // A token that has ended gets no answer, however close it is.
         biased;
-        () = ended.cancelled() => Err(Failure::cancelled("the token was revoked or has expired while the call ran")),
+        () = ended.cancelled() => Err(cut()),
         () = context.cancel.cancelled() => Err(Failure::cancelled("the call was cancelled: its client has gone or its time was over")),
         answer = work => answer,
     }
+}
+
+fn cut() -> Failure {
+    Failure::cancelled("the token was revoked or has expired while the call ran")
 }
 
 impl<'a> Call<'a> {

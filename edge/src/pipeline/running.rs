@@ -1,5 +1,5 @@
 //! The requests that run, by token. `caller` registers, `keeper` cancels those
-//! whose token has ended, `call` listens.
+//! whose token has ended and waits for their end, `call` listens.
 //! Invariant: a registration lives exactly as long as its request.
 
 use std::{
@@ -49,16 +49,35 @@ impl Running {
     }
 
     /// Cancels the requests of every token that `stands` says no to, and names
-    /// those tokens.
-    pub(super) fn cancel_unless(&self, mut stands: impl FnMut(TokenId) -> bool) -> Vec<TokenId> {
-        let mut ended = Vec::new();
+    /// those that run. A request that registers later finds the state by which
+    /// `stands` has judged, or a newer one.
+    pub(super) fn cancel_unless(&self, mut stands: impl FnMut(TokenId) -> bool) -> Cancelled {
+        let mut cancelled = Cancelled::default();
         for (token, requests) in &self.table().by_token {
             if !stands(*token) {
                 requests.values().for_each(CancellationToken::cancel);
-                ended.push(*token);
+                cancelled.tokens.push(*token);
+                cancelled.requests.extend(requests.keys().map(|number| (*token, *number)));
             }
         }
-        ended
+        cancelled
+    }
+
+    /// Waits until none of these requests runs any more.
+    pub(super) async fn ended(&self, cancelled: &Cancelled) {
+        let mut count = self.count.subscribe();
+        let runs = || {
+            let table = self.table();
+            let runs = |(token, number): &(TokenId, u64)| {
+                table.by_token.get(token).is_some_and(|requests| requests.contains_key(number))
+            };
+            cancelled.requests.iter().any(runs)
+        };
+        while runs() {
+            // The sender lives in self. A change after the look is not lost:
+            // the receiver is older than the look.
+            let _ = count.changed().await;
+        }
     }
 
     pub(super) fn cancel_all(&self) {
@@ -74,6 +93,15 @@ impl Running {
         // The sender lives in self, so the wait ends only by the count.
         let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
     }
+}
+
+/// Requests that were told to end.
+#[derive(Debug, Default)]
+pub(super) struct Cancelled {
+    /// Whose they are.
+    pub(super) tokens: Vec<TokenId>,
+    /// Each by its token and number.
+    pub(super) requests: Vec<(TokenId, u64)>,
 }
 
 /// One request's place in the table.
@@ -108,10 +136,22 @@ mod tests {
         let running = Arc::new(Running::default());
         let (a, b): (TokenId, TokenId) = ("aaaaaaaaaaaa".parse().unwrap(), "bbbbbbbbbbbb".parse().unwrap());
         let (first, second, other) = (running.register(a), running.register(a), running.register(b));
-        assert_eq!(running.cancel_unless(|token| token == b), [a]);
+        let cancelled = running.cancel_unless(|token| token == b);
+        assert_eq!((cancelled.tokens.as_slice(), cancelled.requests.len()), ([a].as_slice(), 2));
         assert!(first.ended.is_cancelled() && second.ended.is_cancelled() && !other.ended.is_cancelled());
         assert_eq!(running.count(), 3);
-        drop((first, second, other));
+        drop(first);
+        // Another one of the same token that comes later does not count.
+        let later = running.register(a);
+        let waiting = {
+            let running = Arc::clone(&running);
+            tokio::spawn(async move { running.ended(&cancelled).await })
+        };
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "the second one still runs");
+        drop(second);
+        waiting.await.unwrap();
+        drop((later, other));
         running.none().await;
         assert!(running.table().by_token.is_empty());
     }

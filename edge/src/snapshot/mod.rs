@@ -1,7 +1,8 @@
 //! The state that this edge decides by, and its age. `sync` publishes; the
 //! pipeline loads it once per request; the listener's `/readyz` shows its
-//! standing. Invariant: readers see whole revisions only, and nothing at all
-//! before the first one and after a ban.
+//! standing. Invariants: readers see whole revisions only, and nothing at all
+//! before the first one and after a ban; the age counts from the moment at
+//! which this edge asked, never from the moment at which it read the answer.
 
 use std::{
     sync::{
@@ -42,8 +43,8 @@ struct Held {
     /// Why the edge is in quarantine; beside `standing`, because a drain may
     /// begin and end meanwhile.
     quarantine: ArcSwapOption<String>,
-    /// Nanoseconds on `clock`; `NEVER` before the first snapshot.
-    heard_at: AtomicU64,
+    /// Nanoseconds on `clock`; `NEVER` before the first confirmation.
+    confirmed_at: AtomicU64,
     clock: Arc<dyn MonotonicClock>,
     revision: watch::Sender<Revision>,
 }
@@ -57,7 +58,7 @@ impl SnapshotHolder {
             current: ArcSwapOption::empty(),
             standing: ArcSwap::default(),
             quarantine: ArcSwapOption::empty(),
-            heard_at: AtomicU64::new(NEVER),
+            confirmed_at: AtomicU64::new(NEVER),
             clock,
             revision: watch::Sender::new(Revision::default()),
         }))
@@ -68,10 +69,11 @@ impl SnapshotHolder {
         self.0.current.load_full()
     }
 
-    /// Time since the control plane last confirmed the state, on a clock that
-    /// counts suspend; `Duration::MAX` when it never did.
+    /// Time since this edge last asked whether its state is the current one and
+    /// was told so, on a clock that counts suspend; `Duration::MAX` when it
+    /// never was.
     pub fn age(&self) -> Duration {
-        match self.0.heard_at.load(Ordering::Acquire) {
+        match self.0.confirmed_at.load(Ordering::Acquire) {
             NEVER => Duration::MAX,
             at => self.0.clock.elapsed().saturating_sub(Duration::from_nanos(at)),
         }
@@ -94,24 +96,33 @@ impl SnapshotHolder {
         }
     }
 
-    /// Replaces the state and counts as hearing from the control plane. Has no
-    /// effect after a ban.
+    /// Replaces the state. It does not get younger by that: what was just read
+    /// may have been sent long ago. Has no effect after a ban.
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
         if self.is_banned() {
             return;
         }
         let revision = snapshot.revision;
-        // The age first: a reader must never meet a new state with the old age
-        // and refuse a token for it.
-        self.heard();
         self.0.current.store(Some(snapshot));
         self.0.revision.send_replace(revision);
     }
 
-    /// The control plane has confirmed that the held state is the current one.
-    pub fn heard(&self) {
-        let now = u64::try_from(self.0.clock.elapsed().as_nanos()).unwrap_or(NEVER - 1);
-        self.0.heard_at.store(now, Ordering::Release);
+    /// The time by which the age is counted, to be asked with.
+    pub fn now(&self) -> Duration {
+        self.0.clock.elapsed()
+    }
+
+    /// The control plane has confirmed the held state, in answer to what this
+    /// edge asked at `asked` on its own clock ([`Self::now`]). A time in the
+    /// future confirms nothing, and an earlier one than before takes nothing back.
+    pub fn confirm(&self, asked: Duration) {
+        if self.is_banned() || asked > self.now() {
+            return;
+        }
+        let asked = u64::try_from(asked.as_nanos()).unwrap_or(NEVER - 1);
+        let newer = |held| (held == NEVER || held < asked).then_some(asked);
+        // An error means that a later time is held already.
+        let _ = self.0.confirmed_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, newer);
     }
 
     /// Not ready from now on, for that reason; `None` ends that.
@@ -133,7 +144,7 @@ impl SnapshotHolder {
 
     fn forget(&self) {
         self.0.current.store(None);
-        self.0.heard_at.store(NEVER, Ordering::Release);
+        self.0.confirmed_at.store(NEVER, Ordering::Release);
         self.0.revision.send_replace(Revision::default());
     }
 
@@ -169,15 +180,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn age_counts_from_the_last_confirmation() {
+    async fn age_counts_from_the_question_and_not_from_the_answer() {
         let holder = SnapshotHolder::new(Arc::new(TokioClock::start()));
         assert!(holder.current().is_none());
-        assert_eq!(holder.age(), Duration::MAX);
         holder.publish(snapshot(1));
+        assert_eq!(holder.age(), Duration::MAX, "a state alone is no confirmation");
+        let asked = holder.now();
         tokio::time::advance(Duration::from_secs(9)).await;
+        holder.confirm(asked);
         assert_eq!(holder.age(), Duration::from_secs(9));
-        holder.heard();
+        holder.confirm(holder.now());
         assert_eq!(holder.age(), Duration::ZERO);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        holder.confirm(asked);
+        holder.confirm(holder.now() + Duration::from_secs(1));
+        holder.publish(snapshot(2));
+        assert_eq!(holder.age(), Duration::from_secs(2), "neither the past, nor the future, nor a state");
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 
 mod item;
 mod session;
+mod stamps;
 mod state;
 mod tombstones;
 
@@ -34,9 +35,29 @@ pub type Trust = Arc<dyn Fn(String) -> BoxFuture<'static, Result<(), String>> + 
 /// When the certificate that MCP clients see ends; `None` without one.
 pub type WebCertificate = Arc<dyn Fn() -> Option<Timestamp> + Send + Sync>;
 
+/// Cuts what the published state no longer allows.
+pub type Cut = Arc<dyn Fn() -> CutCalls + Send + Sync>;
+
+/// Calls that were cut.
+pub struct CutCalls {
+    /// How many ran.
+    pub calls: u32,
+    /// Ready when the last of them has ended.
+    pub ended: BoxFuture<'static, ()>,
+}
+
+impl fmt::Debug for CutCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CutCalls").field("calls", &self.calls).finish_non_exhaustive()
+    }
+}
+
 /// What the control plane may ask of the rest of the edge.
 #[derive(Clone)]
 pub struct Hooks {
+    /// Called with each new state before it is acknowledged. When it returns,
+    /// no call is admitted any more that the state forbids.
+    pub cut: Cut,
     /// For `database test`.
     pub probe: Probe,
     /// For `edge list`.

@@ -1,12 +1,15 @@
 //! One stream, from Hello to its end. `SyncClient` runs one after the other.
-//! Invariant: the age of the state is refreshed only when the control plane
-//! names exactly the revision and digest that this edge decides by.
+//! Invariants: the age of the state is refreshed only when the control plane
+//! names exactly the revision and digest that this edge decides by, and only to
+//! the moment at which the edge asked; a revision is acknowledged when what it
+//! ends has been cut.
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use nla_domain::{
     credential::Credential,
-    id::{DatabaseName, TokenId},
+    id::{DatabaseName, Epoch, TokenId},
     snapshot::{ItemKey, ItemKind},
 };
 use nla_proto::{
@@ -18,13 +21,14 @@ use nla_proto::{
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, timeout, timeout_at},
+    time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::{
-    SyncClient, SyncError,
+    CutCalls, SyncClient, SyncError,
+    stamps::{self, Stamps},
     state::{Applied, Arriving, RefusedItem, State, StateError},
 };
 use crate::pipeline::TokenUse;
@@ -32,6 +36,9 @@ use crate::pipeline::TokenUse;
 /// A heartbeat is due each second; after this long without any message the
 /// stream is taken to be dead.
 pub(super) const SILENCE: Duration = Duration::from_secs(5);
+/// An acknowledgement waits this long for the calls that were cut to end. They
+/// get no answer in any case; their end only shows in the receipt.
+const CUT_PATIENCE: Duration = Duration::from_secs(1);
 /// How often use is reported.
 const USAGE_EVERY: Duration = Duration::from_secs(1);
 /// Tokens in one report. The control plane takes messages of 64 KiB, and this
@@ -58,6 +65,9 @@ pub(super) struct Session<'a> {
     confirmed: bool,
     /// Asked to drain on this stream.
     drained: bool,
+    stamps: Stamps,
+    /// Acknowledgements that wait for calls to end, in the order of revisions.
+    acks: FuturesOrdered<BoxFuture<'static, v1::Ack>>,
     /// Put into quarantine on this stream.
     quarantined: bool,
     probes: JoinSet<()>,
@@ -73,6 +83,8 @@ impl<'a> Session<'a> {
             arriving: Arriving::default(),
             confirmed: false,
             drained: false,
+            stamps: Stamps::default(),
+            acks: FuturesOrdered::new(),
             quarantined: false,
             probes: JoinSet::new(),
             probe_slots: Arc::new(Semaphore::new(MAX_PROBES)),
@@ -96,7 +108,8 @@ impl<'a> Session<'a> {
         self.client.identities.mark_unchanged();
         let (outgoing, messages) = mpsc::channel(OUTGOING);
         let mut incoming = self.open(&outgoing, messages).await?;
-        let mut usage = interval(USAGE_EVERY);
+        // The first report has gone out with the Hello.
+        let mut usage = interval_at(Instant::now() + USAGE_EVERY, USAGE_EVERY);
         usage.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_message = Instant::now();
         loop {
@@ -108,6 +121,7 @@ impl<'a> Session<'a> {
                     last_message = Instant::now();
                     self.handle(message, &outgoing).await?;
                 }
+                Some(ack) = self.acks.next() => send(&outgoing, edge_message::Message::Ack(ack)).await?,
                 _ = usage.tick() => self.report_usage(&outgoing),
                 // The sender lives as long as the edge's identity does.
                 Ok(()) = self.client.identities.changed() => return Err(SyncError::NewIdentity),
@@ -117,7 +131,7 @@ impl<'a> Session<'a> {
     }
 
     async fn open(
-        &self,
+        &mut self,
         outgoing: &mpsc::Sender<EdgeMessage>,
         messages: mpsc::Receiver<EdgeMessage>,
     ) -> Result<Streaming<ControlMessage>, SyncError> {
@@ -134,6 +148,8 @@ impl<'a> Session<'a> {
             mcp_url: self.client.introduction.mcp_url.clone(),
         };
         send(outgoing, edge_message::Message::Hello(hello)).await?;
+        // At once, so that the state is confirmed as soon as it is there.
+        self.report_usage(outgoing);
         let mut rpc = EdgeSyncClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let answer = timeout(SILENCE, rpc.sync(ReceiverStream::new(messages))).await;
         Ok(answer.map_err(|_| SyncError::Silent)?.map_err(failed)?.into_inner())
@@ -198,6 +214,8 @@ impl<'a> Session<'a> {
         let revision = applied.snapshot.revision;
         let ca_bundle_pem = applied.snapshot.settings.ca_bundle_pem.clone();
         self.client.holder.publish(applied.snapshot);
+        // At once: what is revoked must not run on while something else is kept.
+        let CutCalls { calls, ended } = (self.client.hooks.cut)();
         // Kept before the state is confirmed: the control plane goes by that
         // when it lets another authority sign.
         if !ca_bundle_pem.is_empty()
@@ -222,25 +240,14 @@ impl<'a> Session<'a> {
             };
             send(out, edge_message::Message::Nack(nack)).await?;
         }
-        let ack = v1::Ack { revision: revision.0, digest: applied.digest.0.to_vec() };
-        send(out, edge_message::Message::Ack(ack)).await?;
-        self.report_revived(&applied.revived, out).await
-    }
-
-    /// Tells a control plane that came back from a backup what was revoked
-    /// since. Repeated with each state until it lists them as revoked.
-    async fn report_revived(&self, revived: &[TokenId], out: &mpsc::Sender<EdgeMessage>) -> Result<(), SyncError> {
-        let Some(epoch) = self.state.former().filter(|_| !revived.is_empty()) else { return Ok(()) };
-        tracing::warn!(
-            tokens = revived.len(),
-            "the control plane lists tokens as live that were revoked: they stay revoked here, and it is told"
-        );
-        for ids in revived.chunks(MAX_REVIVED) {
-            let ids = ids.iter().map(ToString::to_string).collect();
-            let held = v1::TombstonesHeld { epoch: epoch.0.to_vec(), ids };
-            send(out, edge_message::Message::TombstonesHeld(held)).await?;
-        }
-        Ok(())
+        let ack = v1::Ack { revision: revision.0, digest: applied.digest.0.to_vec(), calls_cut: calls };
+        self.acks.push_back(Box::pin(async move {
+            if timeout(CUT_PATIENCE, ended).await.is_err() {
+                tracing::warn!(%revision, calls, "calls of ended tokens are cut and take their time to end");
+            }
+            ack
+        }));
+        report_revived(self.state.former(), &applied.revived, out).await
     }
 
     fn heartbeat(&mut self, beat: &v1::Heartbeat) -> Result<(), SyncError> {
@@ -252,11 +259,13 @@ impl<'a> Session<'a> {
         if !self.state.confirms(beat.revision, &beat.digest) {
             return Err(SyncError::Diverged { theirs: beat.revision, ours });
         }
+        if let Some(asked) = self.stamps.echoed(beat.echo) {
+            self.client.holder.confirm(asked);
+        }
         if let Some(at) = &beat.at {
             let at = from_timestamp("at", at).map_err(|_| StateError::Malformed("time"))?;
             self.client.wall.heard(at);
         }
-        self.client.holder.heard();
         self.now_confirmed();
         Ok(())
     }
@@ -276,12 +285,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn report_usage(&self, out: &mpsc::Sender<EdgeMessage>) {
+    fn report_usage(&mut self, out: &mpsc::Sender<EdgeMessage>) {
         let (calls_total, calls_running) = (self.client.hooks.usage)();
         // A full channel loses one report of many; uses of tokens wait for the
         // next one.
         let Ok(place) = out.try_reserve() else { return };
         let token_uses = (self.client.hooks.token_uses)(MAX_TOKEN_USES).into_iter().map(token_use).collect();
+        let stamp = stamps::to_wire(self.client.holder.now());
         let usage = v1::Usage {
             calls_total,
             calls_running,
@@ -289,8 +299,10 @@ impl<'a> Session<'a> {
             token_uses,
             web_certificate_expires_at: (self.client.hooks.web_certificate)().map(timestamp),
             clock_lead_ms: self.client.wall.lead_millis(),
+            stamp,
         };
         place.send(EdgeMessage { message: Some(edge_message::Message::Usage(usage)) });
+        self.stamps.sent(stamp);
     }
 
     fn probe(&mut self, request: v1::ProbeRequest, out: &mpsc::Sender<EdgeMessage>) {
@@ -326,6 +338,26 @@ fn token_use(used: TokenUse) -> v1::TokenUse {
 
 fn failed(status: tonic::Status) -> SyncError {
     SyncError::Stream(Failure::from_status(&status))
+}
+
+/// Tells a control plane that came back from a backup what was revoked
+/// since. Repeated with each state until it lists them as revoked.
+async fn report_revived(
+    epoch: Option<Epoch>,
+    revived: &[TokenId],
+    out: &mpsc::Sender<EdgeMessage>,
+) -> Result<(), SyncError> {
+    let Some(epoch) = epoch.filter(|_| !revived.is_empty()) else { return Ok(()) };
+    tracing::warn!(
+        tokens = revived.len(),
+        "the control plane lists tokens as live that were revoked: they stay revoked here, and it is told"
+    );
+    for ids in revived.chunks(MAX_REVIVED) {
+        let ids = ids.iter().map(ToString::to_string).collect();
+        let held = v1::TombstonesHeld { epoch: epoch.0.to_vec(), ids };
+        send(out, edge_message::Message::TombstonesHeld(held)).await?;
+    }
+    Ok(())
 }
 
 async fn send(out: &mpsc::Sender<EdgeMessage>, message: edge_message::Message) -> Result<(), SyncError> {

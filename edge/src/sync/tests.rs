@@ -11,7 +11,7 @@ use crate::{
     audit::QueueLimits,
     clock::{FleetClock, TokioClock},
     fixture::{
-        ControlPlane, SOON, database, digest_of, eventually, settings, settings_with, snapshot_messages, token,
+        ControlPlane, SOON, Stream, database, digest_of, eventually, settings, settings_with, snapshot_messages, token,
         tombstone,
     },
     snapshot::Standing,
@@ -30,6 +30,10 @@ impl Drop for Edge {
 }
 
 fn edge(plane: &ControlPlane) -> Edge {
+    edge_with(plane, Arc::new(|| CutCalls { calls: 0, ended: Box::pin(async {}) }))
+}
+
+fn edge_with(plane: &ControlPlane, cut: Cut) -> Edge {
     let wall = Arc::new(SystemClock);
     let holder = SnapshotHolder::new(Arc::new(TokioClock::start()));
     let joins = watch::Sender::new(0);
@@ -40,6 +44,7 @@ fn edge(plane: &ControlPlane) -> Edge {
         holder: holder.clone(),
         audit: AuditQueue::new("boot".into(), QueueLimits::default(), wall.clone()),
         hooks: Hooks {
+            cut,
             probe: Arc::new(|database, _| {
                 Box::pin(async move { v1::ProbeResult { ok: true, stage: database.to_string(), ..Default::default() } })
             }),
@@ -61,7 +66,23 @@ fn revision(edge: &Edge) -> Option<u64> {
 }
 
 fn beat(revision: u64, items: &[v1::Item]) -> Message {
-    Message::Heartbeat(v1::Heartbeat { revision, digest: digest_of(items), ..Default::default() })
+    echo(revision, items, 0)
+}
+
+fn echo(revision: u64, items: &[v1::Item], echo: u64) -> Message {
+    Message::Heartbeat(v1::Heartbeat { revision, digest: digest_of(items), echo, ..Default::default() })
+}
+
+/// Everything that was sent before is read once the probe is answered.
+async fn read(stream: &mut Stream) {
+    stream
+        .send(Message::ProbeRequest(v1::ProbeRequest {
+            probe_id: "p".into(),
+            database: "shop".into(),
+            ..Default::default()
+        }))
+        .await;
+    assert!(matches!(stream.next().await, FromEdge::ProbeResult(_)));
 }
 
 #[tokio::test]
@@ -288,6 +309,9 @@ async fn silence_ends_a_stream_and_age_grows_without_heartbeats() {
     stream.hello().await;
     stream.send_all(snapshot_messages(1, 1, &items)).await;
     stream.ack().await;
+    let stamp = stream.usage().await.stamp;
+    stream.send(echo(1, &items, stamp)).await;
+    read(&mut stream).await;
     tokio::time::pause();
     let silent_since = tokio::time::Instant::now();
     stream.ended().await;
@@ -295,10 +319,91 @@ async fn silence_ends_a_stream_and_age_grows_without_heartbeats() {
     tokio::time::resume();
     assert!((Duration::from_secs(4)..Duration::from_secs(8)).contains(&waited), "{waited:?}");
     assert!(edge.holder.age() >= Duration::from_secs(4));
+    let mut next = plane.stream().await;
+    assert_eq!(next.hello().await.revision, 1, "the state itself is not in doubt");
+    next.send(echo(1, &items, stamp)).await;
+    read(&mut next).await;
+    assert!(edge.holder.age() >= Duration::from_secs(4), "the answer to a question of another stream");
+    let stamp = next.usage().await.stamp;
+    next.send(echo(1, &items, stamp)).await;
+    eventually("the heartbeat counts", || edge.holder.age() < Duration::from_secs(3)).await;
+}
+
+#[tokio::test]
+async fn the_age_counts_from_the_stamp_and_never_from_the_reading() {
+    let mut plane = ControlPlane::start().await;
+    let edge = edge(&plane);
+    let items = [settings()];
     let mut stream = plane.stream().await;
-    assert_eq!(stream.hello().await.revision, 1, "the state itself is not in doubt");
+    assert!(matches!(stream.hello_and_usage().await, (_, usage) if usage.stamp > 0), "it asks with the Hello");
+    stream.send_all(snapshot_messages(1, 1, &items)).await;
+    stream.ack().await;
     stream.send(beat(1, &items)).await;
-    eventually("the heartbeat counts", || edge.holder.age() < Duration::from_secs(2)).await;
+    read(&mut stream).await;
+    assert_eq!(edge.holder.age(), Duration::MAX, "neither the state nor a heartbeat without an echo");
+
+    let (first, second, third) = (stream.usage().await, stream.usage().await, stream.usage().await);
+    let apart = Duration::from_nanos(third.stamp - first.stamp);
+    assert!(apart > Duration::from_millis(1_500), "{apart:?}");
+    // As it was in the buffers of a process that was stopped.
+    stream.send(echo(1, &items, first.stamp)).await;
+    read(&mut stream).await;
+    assert!(edge.holder.age() >= apart, "{:?}", edge.holder.age());
+    for made_up in [second.stamp + 1, third.stamp + 1, u64::MAX] {
+        stream.send(echo(1, &items, made_up)).await;
+    }
+    read(&mut stream).await;
+    assert!(edge.holder.age() >= apart, "{:?}", edge.holder.age());
+    stream.send(echo(1, &items, third.stamp)).await;
+    read(&mut stream).await;
+    let age = edge.holder.age();
+    assert!(age < apart, "{age:?}");
+    stream.send(echo(1, &items, second.stamp)).await;
+    read(&mut stream).await;
+    assert!(edge.holder.age() < apart, "nothing goes back");
+}
+
+#[tokio::test]
+async fn an_acknowledgement_waits_for_what_was_cut_and_holds_up_nothing() {
+    let mut plane = ControlPlane::start().await;
+    let (over, ended) = (watch::Sender::new(false), Arc::new(std::sync::Mutex::new(0)));
+    let (running, cuts) = (over.subscribe(), Arc::clone(&ended));
+    let edge = edge_with(
+        &plane,
+        Arc::new(move || {
+            let mut running = running.clone();
+            let mut cuts = cuts.lock().unwrap();
+            *cuts += 1;
+            // The first state has nothing to cut.
+            let first = *cuts == 1;
+            let ended = Box::pin(async move {
+                if !first {
+                    running.wait_for(|over| *over).await.unwrap();
+                }
+            });
+            CutCalls { calls: if first { 0 } else { 3 }, ended }
+        }),
+    );
+    let mut stream = plane.stream().await;
+    stream.hello().await;
+    let items = [settings(), token(1, "ada")];
+    stream.send_all(snapshot_messages(1, 1, &items)).await;
+    assert_eq!(stream.ack().await.calls_cut, 0);
+    let left = [settings()];
+    let removals = vec![v1::ItemKeyMessage { kind: ItemKind::Token.into(), id: "000000000001".into() }];
+    let delta = v1::Delta { from: 1, to: 2, upserts: vec![], removals, digest: digest_of(&left) };
+    stream.send(Message::Delta(delta)).await;
+    // Read after the delta and answered before its acknowledgement.
+    read(&mut stream).await;
+    assert_eq!((revision(&edge), *ended.lock().unwrap()), (Some(2), 2), "in force, and cut");
+    over.send_replace(true);
+    let ack = stream.ack().await;
+    assert_eq!((ack.revision, ack.calls_cut), (2, 3));
+
+    // Calls that do not end hold the acknowledgement up for a second.
+    over.send_replace(false);
+    stream.send(Message::Delta(v1::Delta { from: 2, to: 3, digest: digest_of(&left), ..Default::default() })).await;
+    assert_eq!(stream.ack().await.revision, 3);
 }
 
 #[tokio::test]

@@ -109,12 +109,8 @@ impl Admin {
     /// # Errors
     /// As the control plane answers.
     pub async fn revoke_token(&self, id: &str) -> Result<v1::RevokeTokenResponse, Failure> {
-        let request = v1::RevokeTokenRequest {
-            idempotency_key: idempotency_key(),
-            id: id.into(),
-            reason: String::new(),
-            wait: None,
-        };
+        let request =
+            v1::RevokeTokenRequest { idempotency_key: idempotency_key(), ids: vec![id.into()], ..Default::default() };
         taken(TokensClient::new(self.channel()).revoke(request).await)
     }
 

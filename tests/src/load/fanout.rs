@@ -162,7 +162,7 @@ impl Bench {
     async fn revoke(&mut self, token: &str) -> Result<(Duration, Duration, usize)> {
         let request = v1::RevokeTokenRequest {
             idempotency_key: idempotency_key(),
-            id: token.into(),
+            ids: vec![token.into()],
             reason: "measured".into(),
             ..Default::default()
         };
@@ -173,7 +173,8 @@ impl Bench {
             tombstone_everywhere(&mut self.edge_arrivals, self.edges.len(), token),
         );
         let ((answer, receipt), (last, bytes)) = (answer?, arrived?);
-        let applied = answer.edges.iter().filter(|edge| edge.applied).count();
+        let edges = answer.receipt.context("the answer holds no receipt")?.edges;
+        let applied = edges.iter().filter(|edge| edge.state() == v1::edge_receipt::State::Applied).count();
         ensure!(applied == self.edges.len(), "the receipt names {applied} of {} edges", self.edges.len());
         Ok((last.duration_since(began), receipt, bytes))
     }

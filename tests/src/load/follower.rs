@@ -2,7 +2,7 @@
 //! loss as edges do, and says when what arrived. It keeps no items, because
 //! hundreds of them live in one process.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nla_edge::retry::Backoff;
 use nla_proto::{
@@ -11,9 +11,15 @@ use nla_proto::{
         self, control_message::Message as ToEdge, edge_message::Message as FromEdge, edge_sync_client::EdgeSyncClient,
     },
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
 use tokio_stream::wrappers::ReceiverStream;
 
+/// How often edges report.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// A whole snapshot comes in chunks of 1 MiB.
 const MAX_MESSAGE_BYTES: usize = 32 << 20;
 
@@ -113,8 +119,16 @@ impl Stream {
         if stateless {
             self.now_confirmed();
         }
+        // As edges do; one that is silent is taken for dead.
+        let mut reports = interval(REPORT_EVERY);
+        reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let started = Instant::now();
         loop {
             tokio::select! {
+                _ = reports.tick() => {
+                    let stamp = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                    send(&out, FromEdge::Usage(v1::Usage { stamp, ..Default::default() })).await?;
+                }
                 message = incoming.message() => {
                     let Some(message) = message? else { return Ok(()) };
                     self.receive(message, &out).await?;
@@ -146,7 +160,7 @@ impl Stream {
             _ => return Ok(()),
         };
         self.now_confirmed();
-        send(out, FromEdge::Ack(v1::Ack { revision, digest })).await
+        send(out, FromEdge::Ack(v1::Ack { revision, digest, calls_cut: 0 })).await
     }
 
     fn now_confirmed(&mut self) {

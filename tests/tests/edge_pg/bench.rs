@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     num::NonZeroU16,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -23,7 +26,7 @@ use nla_domain::{
 };
 use nla_edge::{
     audit::{AuditQueue, QueueLimits},
-    clock::BootClock,
+    clock::{BootClock, MonotonicClock},
     listener::address::ClientAddress,
     mcp::{
         call::{Context, Retry, ToolCall},
@@ -50,6 +53,7 @@ pub(crate) const AMPLE: TokenLimits = TokenLimits { calls_per_second: 10_000, bu
 pub(crate) struct Bench {
     pub(crate) postgres: Postgres,
     pub(crate) admin: Client,
+    pub(crate) clock: Arc<Jumping>,
     pub(crate) holder: SnapshotHolder,
     pub(crate) audit: AuditQueue,
     pub(crate) pipeline: Arc<Pipeline>,
@@ -57,6 +61,23 @@ pub(crate) struct Bench {
     pub(crate) token: TokenText,
     #[allow(dead_code, reason = "lives as long as the rest; the suite of the catalog takes the bench apart")]
     pub(crate) folder: tempfile::TempDir,
+}
+
+/// The clock of staleness, which can be set forward, as it is after a process
+/// was stopped or its machine was suspended.
+#[derive(Debug, Default)]
+pub(crate) struct Jumping(AtomicU64);
+
+impl Jumping {
+    pub(crate) fn ahead(&self, by: Duration) {
+        self.0.fetch_add(by.as_secs(), Ordering::Relaxed);
+    }
+}
+
+impl MonotonicClock for Jumping {
+    fn elapsed(&self) -> Duration {
+        BootClock.elapsed() + Duration::from_secs(self.0.load(Ordering::Relaxed))
+    }
 }
 
 impl Bench {
@@ -73,14 +94,15 @@ impl Bench {
             .batch_execute("CREATE ROLE reader LOGIN PASSWORD 'reader secret'; CREATE SCHEMA app AUTHORIZATION reader;")
             .await
             .unwrap();
-        let holder = SnapshotHolder::new(Arc::new(BootClock));
+        let clock = Arc::new(Jumping::default());
+        let holder = SnapshotHolder::new(Arc::<Jumping>::clone(&clock));
         let audit = AuditQueue::new("test".into(), QueueLimits::default(), Arc::new(SystemClock));
         let mut config = PipelineConfig::new("edge-1".parse().unwrap(), Arc::new(SystemClock));
         change(&mut config);
         let pipeline = Pipeline::new(holder.clone(), audit.clone(), config).unwrap();
         let handler = Arc::new(EdgeHandler::new(Arc::clone(&pipeline)));
         let token = TokenText::generate().unwrap();
-        let bench = Self { postgres, admin, holder, audit, pipeline, handler, token, folder };
+        let bench = Self { postgres, admin, clock, holder, audit, pipeline, handler, token, folder };
         bench.publish(1, bench.database(limits), bench.credential("reader secret", 1), Some(AMPLE));
         bench
     }
@@ -158,6 +180,7 @@ impl Bench {
             roles: [("analyst".parse().unwrap(), Arc::new(role))].into(),
             tokens: token.into_iter().collect::<HashMap<_, _>>(),
         }));
+        self.holder.confirm(self.holder.now());
     }
 
     pub(crate) fn parts(&self) -> Parts {

@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use nla_domain::{database::DatabaseLimits, token::TokenLimits};
+use nla_domain::{database::DatabaseLimits, snapshot::DEFAULT_STANDARD_STALENESS, token::TokenLimits};
 use nla_edge::mcp::{handler::Handler, outcome::Outcome};
 use serde_json::json;
 
-use super::bench::{Bench, SOON, text, tool_call};
+use super::bench::{AMPLE, Bench, SOON, text, tool_call};
 
 /// Runs for hours, computing.
 const ENDLESS: &str = "SELECT count(*) FROM pg_class a, pg_class b, pg_class c, pg_class d, pg_class e";
@@ -82,6 +82,27 @@ async fn a_revocation_ends_it_and_its_connections() {
     }
     bench.publish(3, bench.database(limits()), bench.credential("reader secret", 1), Some(TokenLimits::default()));
     assert_eq!(bench.query("SELECT 1").await["rows"], json!([[1]]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_during_which_the_process_was_stopped_gets_no_answer() {
+    // Shorter than the period in which what has ended is looked for, so that
+    // some of them end first.
+    const SHORT: &str = "SELECT count(*) FROM pg_class a, pg_class b, (SELECT oid FROM pg_class LIMIT 20) c";
+    let bench = Bench::start(limits()).await;
+    bench.query("SELECT 1").await;
+    for _ in 0..5 {
+        bench.publish(1, bench.database(limits()), bench.credential("reader secret", 1), Some(AMPLE));
+        let handler = Arc::clone(&bench.handler);
+        let admitted = handler.admit(&bench.parts()).await.unwrap();
+        let call = tool_call("query_database", json!({ "sql": SHORT }));
+        let running = tokio::spawn(async move { handler.call_tool(&admitted, call).await });
+        bench.until_running(1).await;
+        bench.clock.ahead(DEFAULT_STANDARD_STALENESS + Duration::from_secs(1));
+        let Outcome::Done(result) = tokio::time::timeout(SOON, running).await.unwrap().unwrap() else { panic!() };
+        assert!(text(&result).starts_with("cancelled: "), "{}", text(&result));
+        assert_eq!(bench.handler.admit(&bench.parts()).await.unwrap_err().status, 503);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -55,7 +55,9 @@ async fn quarantine_cuts_everything_and_a_release_brings_it_back() {
     .await
     .unwrap();
     let receipt = sandbox.admin.revoke_token(&id).await.unwrap();
-    assert!(receipt.edges.len() == 2 && receipt.edges.iter().all(|edge| edge.applied), "{receipt:?}");
+    let applied = |edge: &v1::EdgeReceipt| edge.state() == v1::edge_receipt::State::Applied;
+    let receipt = receipt.receipt.unwrap();
+    assert!(receipt.edges.len() == 2 && receipt.edges.iter().all(applied), "{receipt:?}");
 
     // It holds over restarts of both, without a moment of service in between.
     let (_, other) = token(&sandbox, &["analyst"], |_| ()).await;

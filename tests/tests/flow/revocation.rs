@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nla_domain::secret::Secret;
 use nla_proto::{
     convert::from_duration,
-    v1::{self, roles_client::RolesClient, tokens_client::TokensClient},
+    v1::{self, edge_receipt::State, roles_client::RolesClient, tokens_client::TokensClient},
 };
 use nla_sandbox::system::{Sandbox, analyst, idempotency_key};
 use serde_json::json;
@@ -34,12 +34,11 @@ async fn a_revoked_token_ends_on_every_edge() {
     until_running(&watch, 2).await;
 
     let began = Instant::now();
-    let receipt = sandbox.admin.revoke_token(&id).await.unwrap();
-    let mut edges: Vec<&str> = receipt.edges.iter().map(|edge| edge.edge_id.as_str()).collect();
-    edges.sort_unstable();
-    assert_eq!(edges, ["edge-1", "edge-2"]);
+    let receipt = sandbox.admin.revoke_token(&id).await.unwrap().receipt.unwrap();
+    let edges: Vec<&str> = receipt.edges.iter().map(|edge| edge.edge_id.as_str()).collect();
+    assert_eq!((edges, receipt.complete), (vec!["edge-1", "edge-2"], true));
     for edge in &receipt.edges {
-        assert!(edge.applied, "{edge:?}");
+        assert_eq!((edge.state(), edge.calls_cut), (State::Applied, 1), "{edge:?}");
         let after = from_duration("after", edge.after.as_ref().unwrap()).unwrap();
         println!("{} applied the revocation after {:.1} ms", edge.edge_id, after.as_secs_f64() * 1_000.0);
         assert!(after < APPLIED_WITHIN, "{after:?}");

@@ -6,6 +6,7 @@ mod revoke;
 mod rotate;
 mod rotate_all;
 mod run_folder;
+mod selector;
 mod update;
 
 use clap::Subcommand;
@@ -62,14 +63,17 @@ Examples:
   nlactl token update abcDEF012345 --any-address --label team=data --remove-label trial
   nlactl token update abcDEF012345 --owner ana@example.com --rate 5")]
     Update(Box<Update>),
-    /// End a token on all edges at once
+    /// End tokens on all edges at once
     #[command(after_help = "\
-Ends with 1 when a connected edge did not confirm in time.
+An edge that is out of reach is named, with the time by which it refuses calls.
+Ends with 1 when an edge has neither confirmed nor fenced itself within the wait.
 
 Examples:
   nlactl token revoke abcDEF012345 --reason 'left on a laptop'
-  nlactl token revoke abcDEF012345 --yes --wait 10s")]
-    Revoke(Revoke),
+  nlactl token revoke abcDEF012345 ghiJKL678901 --yes --wait 10s
+  nlactl token revoke --owner etl --dry-run
+  nlactl token revoke --all-matching 'owner=etl,database=shop' --yes --wait")]
+    Revoke(Box<Revoke>),
     /// Replace a token, or many; old and new work until the overlap ends
     #[command(after_help = "\
 --where takes owner, label.KEY, role, database, expires-within and unused, with commas

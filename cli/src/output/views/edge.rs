@@ -29,6 +29,8 @@ pub(crate) struct Edge {
     revoked_at: When,
     draining_since: When,
     draining_reason: Option<String>,
+    last_heard_at: When,
+    fenced_at: When,
     quarantined_since: When,
     quarantine_reason: Option<String>,
     /// End of the certificate that MCP clients see, while the edge is connected.
@@ -80,6 +82,8 @@ impl Edge {
             revoked_at: When::from_wire(edge.revoked_at.as_ref()),
             draining_since: When::from_wire(edge.draining_since.as_ref()),
             draining_reason: edge.draining_since.map(|_| edge.draining_reason),
+            last_heard_at: When::from_wire(edge.last_heard_at.as_ref()),
+            fenced_at: When::from_wire(edge.fenced_at.as_ref()),
             quarantined_since: When::from_wire(edge.quarantined_since.as_ref()),
             quarantine_reason: edge.quarantined_since.map(|_| edge.quarantine_reason),
             web_certificate_expires_at: web_certificate,
@@ -190,6 +194,10 @@ impl Show for Edge {
         let table = match &self.draining_reason {
             None => table,
             Some(reason) => table.field("Draining", self.draining_since.full("-")).optional("Reason", reason),
+        };
+        let table = match self.fenced_at.0 {
+            None => table,
+            Some(_) => table.field("Refuses from", self.fenced_at.full("-")),
         };
         let table = self.meta.rows(table);
         self.notices().into_iter().fold(table, |table, notice| table.prose(notice))

@@ -11,6 +11,7 @@ pub(crate) mod database;
 pub(crate) mod edge;
 pub(crate) mod key;
 pub(crate) mod operator;
+pub(crate) mod receipt;
 pub(crate) mod role;
 pub(crate) mod rotation;
 pub(crate) mod system;

@@ -1,5 +1,4 @@
-//! Tokens: seen without their secret, created with it, revoked with a report
-//! from each edge.
+//! Tokens: seen without their secret, and created with it.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -256,16 +255,6 @@ impl Show for NewToken {
     }
 }
 
-/// A revocation, with what each connected edge confirmed.
-#[derive(Debug, Serialize)]
-pub(crate) struct Revocation {
-    token: Token,
-    revision: u64,
-    applied_everywhere: bool,
-    slowest_ms: Option<f64>,
-    edges: Vec<Applied>,
-}
-
 #[derive(Debug, Serialize)]
 struct Applied {
     edge: String,
@@ -288,47 +277,6 @@ impl Applied {
         } else {
             Cell::text("not confirmed").toned(Tone::Bad)
         }
-    }
-}
-
-impl Revocation {
-    pub(crate) fn from_wire(answer: v1::RevokeTokenResponse) -> Self {
-        let edges: Vec<_> = answer.edges.into_iter().map(Applied::from_wire).collect();
-        Self {
-            token: Token::from_wire(answer.token.unwrap_or_default()),
-            revision: answer.revision,
-            applied_everywhere: edges.iter().all(|edge| edge.applied),
-            slowest_ms: edges.iter().filter(|edge| edge.applied).map(|edge| edge.after).max().map(millis),
-            edges,
-        }
-    }
-
-    /// The edges that did not confirm.
-    pub(crate) fn silent(&self) -> Vec<&str> {
-        self.edges.iter().filter(|edge| !edge.applied).map(|edge| edge.edge.as_str()).collect()
-    }
-}
-
-impl Show for Revocation {
-    fn table(&self) -> Table {
-        let mut table = Table::fields();
-        for edge in &self.edges {
-            table = table.field(&edge.edge, edge.cell());
-        }
-        let applied = self.edges.iter().filter(|edge| edge.applied);
-        let (count, total) = (applied.clone().count(), self.edges.len());
-        let id = &self.token.id;
-        match applied.map(|edge| edge.after).max() {
-            _ if total == 0 => table.line(format_args!("token {id} revoked; no edge was connected")),
-            Some(slowest) => {
-                table.line(format_args!("token {id} revoked on {count}/{total} edges in {}", elapsed(slowest)))
-            }
-            None => table.line(format_args!("token {id} revoked on 0/{total} edges")),
-        }
-    }
-
-    fn essence(&self) -> Vec<String> {
-        vec![self.token.id.clone()]
     }
 }
 

@@ -2,8 +2,10 @@
 //! that makes a token and is kept nowhere but, encrypted, with the answer to
 //! its idempotency key.
 
+mod filter;
 mod grants;
 mod life;
+mod matching;
 mod revoke;
 mod rotate;
 mod selection;
@@ -15,7 +17,7 @@ use nla_domain::{
     error::ErrorKind,
     id::{Revision, TokenId},
     label::Labels,
-    token::{Token, TokenText},
+    token::{Staleness, Token, TokenText},
 };
 use nla_proto::{
     convert::{self, ConvertError},
@@ -25,26 +27,22 @@ use nla_proto::{
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
+pub(super) use self::matching::Matching;
 use self::{
     grants::Grants,
-    revoke::revoke,
     rotate::{Rotation, rotate},
     selection::Selection,
     update::Update,
 };
 use super::{
     Context,
-    change::{Change, Recorder, parse, text},
+    change::{Change, Recorder, parse},
     view,
 };
-use crate::{
-    store::{Draft, Meta, State, Stored, TokenRecord},
-    stream::Connected,
-};
+use crate::store::{Draft, Meta, State, Stored, TokenRecord};
 
 /// Connected edges answer in milliseconds; one that does not is shown as such.
 const DEFAULT_WAIT: Duration = Duration::from_secs(5);
-const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Tokens in one list; it has no pages.
 const MAX_LISTED: usize = 10_000;
 
@@ -120,16 +118,7 @@ impl v1::tokens_server::Tokens for Tokens {
         request: Request<v1::RevokeTokenRequest>,
     ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
         let (change, request) = Change::of(request, "/nla.v1.Tokens/Revoke", |r| &r.idempotency_key)?;
-        let id: TokenId = parse("id", &request.id)?;
-        text("reason", &request.reason, 0, 500)?;
-        let wait = bounded("wait", request.wait.as_ref(), DEFAULT_WAIT, Duration::ZERO, MAX_WAIT)?;
-        // Before the commit: an edge that drops off during it must show as not reached.
-        let edges = self.0.sync.registry.connected();
-        let begun = Instant::now();
-        let mut answer =
-            change.commit(&self.0.store, move |draft, recorder| revoke(draft, recorder, id, request.reason)).await?;
-        answer.edges = applied(&edges, Revision(answer.revision), begun, wait).await;
-        Ok(Response::new(answer))
+        Ok(Response::new(revoke::answer(&self.0, change, request).await?))
     }
 
     async fn rotate(
@@ -137,15 +126,15 @@ impl v1::tokens_server::Tokens for Tokens {
         request: Request<v1::RotateTokenRequest>,
     ) -> Result<Response<v1::RotateTokenResponse>, Status> {
         let (change, request) = Change::of(request, "/nla.v1.Tokens/Rotate", |r| &r.idempotency_key)?;
-        let wait = bounded("wait", request.wait.as_ref(), DEFAULT_WAIT, Duration::ZERO, MAX_WAIT)?;
+        let wait = bounded("wait", request.wait.as_ref(), DEFAULT_WAIT, Duration::ZERO, super::receipts::MAX_WAIT)?;
         let rotation = Rotation::read(&self.0.token_policy, request)?;
         let ends_old = rotation.ends_old();
-        let edges = self.0.sync.registry.connected();
-        let begun = Instant::now();
         let mut answer =
             change.commit(&self.0.store, move |draft, recorder| rotate(draft, recorder, &rotation)).await?;
         if ends_old {
-            answer.edges = applied(&edges, Revision(answer.revision), begun, wait).await;
+            let class = view_class(&self.0.store.state(), &answer);
+            let receipt = self.0.sync.receipt(Revision(answer.revision), class, Instant::now() + wait).await;
+            answer.edges = receipt.edges.into_iter().map(applied).collect();
         }
         Ok(Response::new(answer))
     }
@@ -171,14 +160,16 @@ impl Tokens {
     }
 }
 
-/// Waits until edges decide by a revision, or the wait is over.
-async fn applied(edges: &[Arc<Connected>], revision: Revision, begun: Instant, wait: Duration) -> Vec<v1::EdgeApplied> {
-    let deadline = Instant::now() + wait;
-    let applied = edges.iter().map(|edge| async move {
-        let after = edge.applied(revision, begun, deadline).await;
-        v1::EdgeApplied { edge_id: edge.id.to_string(), applied: after.is_some(), after: after.map(convert::duration) }
-    });
-    futures_util::future::join_all(applied).await
+/// Whether the old token can do nothing more on an edge, and since when.
+fn applied(edge: v1::EdgeReceipt) -> v1::EdgeApplied {
+    let applied = edge.state() != v1::edge_receipt::State::Pending;
+    v1::EdgeApplied { edge_id: edge.edge_id, applied, after: edge.after }
+}
+
+/// The class of the token that a rotation has ended.
+fn view_class(state: &State, answer: &v1::RotateTokenResponse) -> Staleness {
+    let old = answer.predecessor.as_ref().and_then(|old| old.id.parse::<TokenId>().ok());
+    old.and_then(|id| state.tokens.get(&id)).map_or(Staleness::Standard, |stored| stored.value.token.staleness)
 }
 
 fn labels(wire: BTreeMap<String, String>) -> Result<Labels, Failure> {

@@ -1,4 +1,4 @@
-//! What a token, a new token and a revocation look like.
+//! What a token and a new token look like.
 
 use super::*;
 
@@ -11,14 +11,6 @@ fn view() -> v1::TokenView {
         expires_at: Some(prost_types::Timestamp { seconds: 4_102_444_800, nanos: 0 }),
         staleness: v1::Staleness::Standard.into(),
         ..Default::default()
-    }
-}
-
-fn applied(edge: &str, after_ms: Option<u64>) -> v1::EdgeApplied {
-    v1::EdgeApplied {
-        edge_id: edge.into(),
-        applied: after_ms.is_some(),
-        after: after_ms.map(|ms| nla_proto::convert::duration(Duration::from_millis(ms))),
     }
 }
 
@@ -82,27 +74,6 @@ fn a_new_token_stands_whole_on_a_line_of_its_own() {
     let filed = NewToken::new(Token::from_wire(view()), Delivery::File("/tmp/t".into()), None);
     let json = serde_json::to_value(&filed).unwrap();
     assert_eq!((json["token_text"].is_null(), &json["token_file"]), (true, &"/tmp/t".into()));
-}
-
-#[test]
-fn revocations() {
-    let cases = [
-        (vec![applied("edge-1", Some(12)), applied("edge-2", Some(14))], "revoked on 2/2 edges in 14 ms", 0),
-        (vec![applied("edge-1", Some(12)), applied("edge-2", None)], "revoked on 1/2 edges in 12 ms", 1),
-        (vec![applied("edge-1", None)], "revoked on 0/1 edges", 1),
-        (vec![], "no edge was connected", 0),
-    ];
-    for (edges, summary, silent) in cases {
-        let answer = v1::RevokeTokenResponse { token: Some(view()), revision: 7, edges };
-        let revocation = Revocation::from_wire(answer);
-        let text = revocation.table().render(80, false);
-        assert!(text.lines().last().unwrap().ends_with(summary), "{text}");
-        assert_eq!(revocation.silent().len(), silent);
-        assert_eq!(revocation.applied_everywhere, silent == 0);
-    }
-    let answer = v1::RevokeTokenResponse { edges: vec![applied("edge-1", Some(12))], ..Default::default() };
-    let text = Revocation::from_wire(answer).table().render(80, false);
-    assert!(text.starts_with("edge-1  applied in 12 ms\n"), "{text}");
 }
 
 #[test]

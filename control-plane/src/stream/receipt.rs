@@ -1,0 +1,164 @@
+//! Whether a revision holds everywhere: for each edge whether it has
+//! acknowledged it, and by when it refuses calls if it has not. Services ask.
+//! Invariant: an edge counts as done only when it decides by the revision or
+//! cannot admit a call by an older one.
+
+use std::time::Duration;
+
+use nla_domain::{
+    id::{EdgeId, Revision},
+    snapshot::MAX_STALENESS,
+    token::Staleness,
+};
+use nla_proto::{
+    convert,
+    v1::{self, edge_receipt::State as Reached},
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::{SyncContext, known::Known, registry::lock};
+use crate::store::{EdgeRecord, State, Stored};
+
+/// An edge looks each second for what has ended by the clock alone, and needs
+/// a moment to cut it.
+const CUT_MARGIN: Duration = Duration::from_secs(2);
+/// Two clocks that are each disciplined by at most 500 parts in a million
+/// differ by a thousandth.
+const RATE_MARGIN: u32 = 1_000;
+
+/// One edge's answer, and the moment at which it changes by time alone.
+struct Look {
+    receipt: v1::EdgeReceipt,
+    fence: Option<Instant>,
+}
+
+impl SyncContext {
+    /// What the edges have made of a committed revision, as soon as it is
+    /// complete and at the deadline at the latest. `class` says whose bound
+    /// counts for an edge that is out of reach.
+    pub(crate) async fn receipt(&self, revision: Revision, class: Staleness, deadline: Instant) -> v1::Receipt {
+        let mut progress = self.registry.progress();
+        loop {
+            progress.mark_unchanged();
+            let now = Instant::now();
+            let state = self.publisher.state();
+            let looks: Vec<Look> =
+                state.edges.values().filter_map(|edge| self.look(&state, edge, revision, class, now)).collect();
+            let complete = looks.iter().all(|look| look.receipt.state() != Reached::Pending);
+            if complete || now >= deadline {
+                let edges = looks.into_iter().map(|look| look.receipt).collect();
+                return v1::Receipt { revision: revision.0, complete, edges };
+            }
+            let pending = looks.iter().filter(|look| look.receipt.state() == Reached::Pending);
+            let next = pending.filter_map(|look| look.fence).min().map_or(deadline, |fence| fence.min(deadline));
+            tokio::select! {
+                // The sender lives in the registry.
+                Ok(()) = progress.changed() => {}
+                () = sleep_until(next) => {}
+                // An answer now is better than none.
+                () = self.shutdown.cancelled() => {
+                    let edges = looks.into_iter().map(|look| look.receipt).collect();
+                    return v1::Receipt { revision: revision.0, complete, edges };
+                }
+            }
+        }
+    }
+
+    /// When an edge refuses calls of every class, if it hears nothing from now
+    /// on; `None` when it never had a state.
+    pub(crate) fn fenced_at(&self, edge: &Stored<EdgeRecord>) -> Option<prost_types::Timestamp> {
+        let known = self.registry.known(&edge.value.id);
+        let known = lock(&known);
+        let fence =
+            known.lease()? + bound(&self.publisher.state(), edge, &known, Staleness::Standard, self.clock.now());
+        Some(self.wall(fence, Instant::now()))
+    }
+
+    /// When an edge was last heard by this process.
+    pub(crate) fn last_heard_at(&self, edge: &EdgeId) -> Option<prost_types::Timestamp> {
+        let heard = lock(&self.registry.known(edge)).last_heard()?;
+        Some(self.wall(heard, Instant::now()))
+    }
+
+    fn look(
+        &self,
+        state: &State,
+        edge: &Stored<EdgeRecord>,
+        revision: Revision,
+        class: Staleness,
+        now: Instant,
+    ) -> Option<Look> {
+        let id = &edge.value.id;
+        // Before the leases: a session that begins after this look sends the
+        // revision or a later one first, and one that is seen here to have sent
+        // it confirms nothing older.
+        let connected = self.registry.get(id);
+        let may_confirm = connected.as_ref().is_some_and(|edge| edge.told() < revision);
+        let known = self.registry.known(id);
+        let known = lock(&known);
+        let bound = bound(state, edge, &known, class, self.clock.now());
+        let ack = known.ack_of(revision);
+        let fence = if may_confirm { Some(now) } else { known.lease_before(revision) }.map(|from| from + bound);
+        if let Some(ban) = &edge.value.revoked {
+            // A banned edge acknowledges nothing any more. It is named for as
+            // long as it may answer calls by what it held; no heartbeat has
+            // confirmed that since the ban, this process's or an earlier one's.
+            let over =
+                ack.is_some() || fence.is_none_or(|fence| fence <= now) || self.clock.now().since(ban.at) > bound;
+            if over {
+                return None;
+            }
+        }
+        let reached = match (&ack, fence) {
+            (Some(_), _) => Reached::Applied,
+            (None, Some(fence)) if now < fence => Reached::Pending,
+            (None, _) => Reached::Fenced,
+        };
+        let committed = self.publisher.committed_at(revision);
+        let after = ack.and_then(|ack| Some(ack.first?.saturating_duration_since(committed?)));
+        let receipt = v1::EdgeReceipt {
+            edge_id: id.to_string(),
+            state: reached.into(),
+            after: after.map(convert::duration),
+            calls_cut: ack.map_or(0, |ack| ack.calls_cut),
+            fenced_at: fence.filter(|_| ack.is_none()).map(|fence| self.wall(fence, now)),
+            connected: connected.is_some(),
+            revoked: edge.value.revoked.is_some(),
+        };
+        Some(Look { receipt, fence })
+    }
+
+    /// A moment by the calendar.
+    fn wall(&self, at: Instant, now: Instant) -> prost_types::Timestamp {
+        let wall = self.clock.now();
+        let ahead = at.saturating_duration_since(now);
+        let behind = i64::try_from(now.saturating_duration_since(at).as_micros()).unwrap_or(i64::MAX);
+        let past = nla_domain::clock::Timestamp::from_micros(wall.as_micros().saturating_sub(behind));
+        convert::timestamp(past.plus(ahead))
+    }
+}
+
+/// From the receipt of the last stamp to the end of the last call: the bound
+/// that the edge goes by, and the margins.
+fn bound(
+    state: &State,
+    edge: &Stored<EdgeRecord>,
+    known: &Known,
+    class: Staleness,
+    now: nla_domain::clock::Timestamp,
+) -> Duration {
+    let settings = &state.settings;
+    let current = match class {
+        Staleness::Strict => settings.value.strict_staleness,
+        Staleness::Standard => settings.value.strict_staleness.max(settings.value.standard_staleness),
+    };
+    // An edge that may still hold older settings goes by their bounds, which
+    // are not remembered.
+    let changed_at = settings.meta.updated_at;
+    let certain = settings.meta.created_at == changed_at
+        || known.acknowledged() >= settings.meta.revision
+        || edge.meta.created_at > changed_at
+        || now.since(changed_at) > MAX_STALENESS;
+    let bound = if certain { current } else { MAX_STALENESS };
+    bound + bound / RATE_MARGIN + CUT_MARGIN
+}

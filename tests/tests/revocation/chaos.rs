@@ -90,11 +90,11 @@ async fn no_call_is_admitted_after_its_tokens_receipt() {
     let mut ended: HashMap<usize, (Instant, Timestamp)> = HashMap::new();
     for (victim, (id, secret)) in tokens.iter().enumerate().take(TOKENS - 2) {
         // One thing goes wrong before, and one while the revocation is under way.
-        trouble(&mut fleet, &mut dice).await;
+        println!("  {}", trouble(&mut fleet, &mut dice).await);
         let (code, answer, err) = fleet.nlactl(&["token", "revoke", id, "--yes", "--wait", "0s"]);
         assert!(code == 0 || code == 1, "{code} {answer:#} {err}");
         let revision = answer["receipt"]["revision"].to_string();
-        trouble(&mut fleet, &mut dice).await;
+        println!("  {}", trouble(&mut fleet, &mut dice).await);
         let strict = if victim % 2 == 0 { vec!["--strict"] } else { vec![] };
         let words = [&["receipt", "show", "--revision", &revision, "--wait", RECEIPT], &strict[..]].concat();
         let (code, answer, err) = fleet.nlactl(&words);
@@ -166,36 +166,41 @@ async fn no_call_is_admitted_after_its_tokens_receipt() {
     fleet.edges.iter_mut().for_each(|edge| edge.kill());
 }
 
-/// Kills, stops or starts something; the control plane is there afterwards.
-async fn trouble(fleet: &mut Fleet, dice: &mut Dice) {
+/// Kills, stops, starts or cuts off something, and says what; the control plane
+/// is there afterwards.
+async fn trouble(fleet: &mut Fleet, dice: &mut Dice) -> String {
     let edge = usize::try_from(dice.below(EDGES as u64)).unwrap();
+    let id = fleet.edges[edge].id.clone();
     match dice.below(8) {
         0 => {
-            eprintln!("  the control plane is killed");
             fleet.plane.kill();
             tokio::time::sleep(Duration::from_millis(dice.below(1_500))).await;
             fleet.plane.start();
+            "the control plane is killed".to_owned()
         }
         1 if fleet.edges[edge].running.is_some() => {
-            eprintln!("  {} is killed", fleet.edges[edge].id);
             fleet.edges[edge].kill();
+            format!("{id} is killed")
         }
         2 if fleet.edges[edge].running.is_some() => {
-            eprintln!("  {} is killed and started", fleet.edges[edge].id);
             fleet.edges[edge].kill();
             fleet.edges[edge].start();
+            format!("{id} is killed and started")
         }
         3 if fleet.edges[edge].running.is_some() => {
-            eprintln!("  {} is stopped", fleet.edges[edge].id);
             fleet.edges[edge].signal("STOP");
+            format!("{id} is stopped")
         }
         // The one way to an edge that answers and cannot be told.
         4..=6 => {
-            eprintln!("  {} is cut off", fleet.edges[edge].id);
             fleet.edges[edge].link.set_open(false);
             // Heartbeats get on their way that arrive late.
             tokio::time::sleep(Duration::from_millis(dice.below(600))).await;
+            format!("{id} is cut off")
         }
-        _ => tokio::time::sleep(Duration::from_millis(dice.below(700))).await,
+        _ => {
+            tokio::time::sleep(Duration::from_millis(dice.below(700))).await;
+            "nothing happens".to_owned()
+        }
     }
 }

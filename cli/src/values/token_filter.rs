@@ -28,16 +28,15 @@ pub(crate) struct TokenFilter {
 const KEYS: &str = "owner, label.<key>, role, database, expires-within and unused";
 
 impl TokenFilter {
-    /// The request for the tokens that fit now.
-    pub(crate) fn request(&self, now: Timestamp, include_ended: bool) -> v1::ListTokensRequest {
+    /// As the control plane reads it, at this time.
+    pub(crate) fn to_wire(&self, now: Timestamp) -> v1::TokenFilter {
         let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
         let ago = |span: Duration| {
             let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
             convert::timestamp(Timestamp::from_micros(now.as_micros().saturating_sub(micros)))
         };
-        v1::ListTokensRequest {
+        v1::TokenFilter {
             owner: text(self.owner.as_deref()),
-            include_ended,
             labels: self.labels.clone(),
             role: text(self.role.as_ref().map(RoleName::as_str)),
             database: text(self.database.as_ref().map(DatabaseName::as_str)),
@@ -186,7 +185,7 @@ mod tests {
     #[test]
     fn times_count_from_now() {
         let filter = parse_token_filter("expires-within=1h,unused=1h").unwrap();
-        let request = filter.request(Timestamp::from_micros(7_200_000_000), false);
+        let request = filter.to_wire(Timestamp::from_micros(7_200_000_000));
         let seconds = |at: Option<prost_types::Timestamp>| at.map(|at| at.seconds);
         assert_eq!((seconds(request.unused_since), seconds(request.expires_before)), (Some(3_600), Some(10_800)));
     }

@@ -41,7 +41,6 @@ pub const RULES: &[(&str, Rule)] = &[
     ("/nla.v1.Tokens/Get", READ),
     ("/nla.v1.Tokens/Revoke", OPERATE),
     ("/nla.v1.Tokens/Rotate", OPERATE),
-    ("/nla.v1.TokenSelection/Match", READ),
     ("/nla.v1.Receipts/Get", READ),
     ("/nla.v1.Tokens/Update", OPERATE),
     ("/nla.v1.Databases/Create", ADMINISTER),

@@ -80,7 +80,6 @@ pub(crate) async fn main_routes(
     }
     serve! {
         v1::tokens_server::TokensServer<_>, tokens::Tokens, MAX_ADMIN_BYTES;
-        v1::token_selection_server::TokenSelectionServer<_>, tokens::Matching, MAX_ADMIN_BYTES;
         v1::receipts_server::ReceiptsServer<_>, receipts::Receipts, MAX_ADMIN_BYTES;
         v1::databases_server::DatabasesServer<_>, databases::Databases, MAX_ADMIN_BYTES;
         v1::credentials_server::CredentialsServer<_>, credentials::Credentials, MAX_ADMIN_BYTES;

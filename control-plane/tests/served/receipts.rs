@@ -7,8 +7,7 @@ use nla_proto::{
     convert::{from_duration, from_timestamp},
     v1::{
         self, control_message::Message as ToEdge, edge_message::Message as FromEdge, edge_receipt::State,
-        edges_client::EdgesClient, receipts_client::ReceiptsClient, token_selection_client::TokenSelectionClient,
-        tokens_client::TokensClient,
+        edges_client::EdgesClient, receipts_client::ReceiptsClient, tokens_client::TokensClient,
     },
 };
 use tokio::time::Instant;
@@ -215,10 +214,10 @@ async fn tokens_end_together_by_id_or_by_what_they_have_in_common() {
         made.push(tokens.create(request).await.unwrap().into_inner().token.unwrap().id);
     }
     let of = |owner: &str| v1::TokenFilter { owner: owner.to_owned(), ..Default::default() };
-    let mut selection = TokenSelectionClient::new(plane.admin_channel());
+    let mut lists = TokensClient::new(plane.admin_channel());
     let mut matching = async |filter| -> Vec<String> {
-        let request = v1::MatchTokensRequest { filter: Some(filter) };
-        selection.r#match(request).await.unwrap().into_inner().tokens.into_iter().map(|token| token.owner).collect()
+        let request = v1::ListTokensRequest { filter: Some(filter), include_ended: false };
+        lists.list(request).await.unwrap().into_inner().tokens.into_iter().map(|token| token.owner).collect()
     };
     assert_eq!(matching(of("ana")).await, ["ana", "ana"]);
     assert_eq!(matching(v1::TokenFilter { role: "reader".to_owned(), ..of("ben") }).await, ["ben"]);
@@ -233,13 +232,14 @@ async fn tokens_end_together_by_id_or_by_what_they_have_in_common() {
         filter,
         ..Default::default()
     };
-    let (unused, labels) = (Some(soon), [("env".to_owned(), "prod".to_owned())].into());
+    let absurd = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 });
+    let labels = [("Env".to_owned(), "prod".to_owned())].into();
     let refused = [
         (request(&[], None), "ids"),
         (request(&[], Some(v1::TokenFilter::default())), "filter"),
         (request(&[&made[0]], Some(of("ana"))), "filter"),
-        (request(&[], Some(v1::TokenFilter { unused_since: unused, ..of("ana") })), "filter.unused_since"),
-        (request(&[], Some(v1::TokenFilter { labels, ..of("ana") })), "filter.labels"),
+        (request(&[], Some(v1::TokenFilter { unused_since: absurd, ..of("ana") })), "unused_since"),
+        (request(&[], Some(v1::TokenFilter { labels, ..of("ana") })), "labels"),
         (request(&vec![&made[0]; 1_001], None), "ids"),
     ];
     for (request, field) in refused {

@@ -251,23 +251,24 @@ async fn lists_select_by_everything_at_once() {
     let narrow = create(&mut tokens, narrow).await.id;
     let now = plane.clock_now();
     let at = |seconds: i64| Some(prost_types::Timestamp { seconds: now + seconds, nanos: 0 });
-    let all = v1::ListTokensRequest::default;
+    let all = v1::TokenFilter::default;
     let cases = [
         (all(), vec![&plain, &team, &narrow]),
-        (v1::ListTokensRequest { owner: "ana".into(), ..all() }, vec![&team]),
-        (v1::ListTokensRequest { role: "writer".into(), ..all() }, vec![&team]),
-        (v1::ListTokensRequest { role: "reader".into(), ..all() }, vec![&plain, &team]),
-        (v1::ListTokensRequest { database: "shop".into(), ..all() }, vec![&plain, &team]),
-        (v1::ListTokensRequest { labels: labels(&[("team", "data")]), ..all() }, vec![&team]),
-        (v1::ListTokensRequest { labels: labels(&[("team", "other")]), ..all() }, vec![]),
-        (v1::ListTokensRequest { expires_before: at(2 * DAY), ..all() }, vec![&team]),
-        (v1::ListTokensRequest { unused_since: at(10), ..all() }, vec![&plain, &team, &narrow]),
+        (v1::TokenFilter { owner: "ana".into(), ..all() }, vec![&team]),
+        (v1::TokenFilter { role: "writer".into(), ..all() }, vec![&team]),
+        (v1::TokenFilter { role: "reader".into(), ..all() }, vec![&plain, &team]),
+        (v1::TokenFilter { database: "shop".into(), ..all() }, vec![&plain, &team]),
+        (v1::TokenFilter { labels: labels(&[("team", "data")]), ..all() }, vec![&team]),
+        (v1::TokenFilter { labels: labels(&[("team", "other")]), ..all() }, vec![]),
+        (v1::TokenFilter { expires_before: at(2 * DAY), ..all() }, vec![&team]),
+        (v1::TokenFilter { unused_since: at(10), ..all() }, vec![&plain, &team, &narrow]),
         // Younger than that.
-        (v1::ListTokensRequest { unused_since: at(-10), ..all() }, vec![]),
-        (v1::ListTokensRequest { owner: "ana".into(), role: "empty".into(), ..all() }, vec![]),
+        (v1::TokenFilter { unused_since: at(-10), ..all() }, vec![]),
+        (v1::TokenFilter { owner: "ana".into(), role: "empty".into(), ..all() }, vec![]),
     ];
-    for (request, expected) in cases {
-        let shown = format!("{request:?}");
+    for (filter, expected) in cases {
+        let shown = format!("{filter:?}");
+        let request = v1::ListTokensRequest { filter: Some(filter), include_ended: false };
         let mut found: Vec<String> =
             tokens.list(request).await.unwrap().into_inner().tokens.into_iter().map(|token| token.id).collect();
         let mut expected: Vec<String> = expected.into_iter().cloned().collect();
@@ -275,6 +276,7 @@ async fn lists_select_by_everything_at_once() {
         expected.sort();
         assert_eq!(found, expected, "{shown}");
     }
-    let bad = v1::ListTokensRequest { role: "No Role".into(), ..all() };
+    let bad = v1::TokenFilter { role: "No Role".into(), ..all() };
+    let bad = v1::ListTokensRequest { filter: Some(bad), include_ended: false };
     assert_eq!(failure(tokens.list(bad).await), (ErrorKind::InvalidArgument, "role".into()));
 }

@@ -76,13 +76,13 @@ async fn the_newest_use_is_shown_and_outlives_a_restart() {
     plane.restart().await;
     assert_eq!(get(&plane, &used).await.last_use, Some(seen));
     let mut tokens = TokensClient::new(plane.admin_channel());
-    let idle = v1::ListTokensRequest { unused_since: Some(later), ..Default::default() };
-    let listed = tokens.list(idle).await.unwrap().into_inner().tokens;
-    assert_eq!(listed.iter().map(|token| token.id.as_str()).collect::<Vec<_>>(), [unused.as_str()]);
-    let absurd = v1::ListTokensRequest {
-        unused_since: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
-        ..Default::default()
+    let idle = |since| {
+        let filter = v1::TokenFilter { unused_since: Some(since), ..Default::default() };
+        v1::ListTokensRequest { filter: Some(filter), include_ended: false }
     };
+    let listed = tokens.list(idle(later)).await.unwrap().into_inner().tokens;
+    assert_eq!(listed.iter().map(|token| token.id.as_str()).collect::<Vec<_>>(), [unused.as_str()]);
+    let absurd = idle(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 });
     let refused = Failure::from_status(&tokens.list(absurd).await.unwrap_err());
     assert_eq!((refused.kind, refused.field.as_deref()), (ErrorKind::InvalidArgument, Some("unused_since")));
 }

@@ -23,8 +23,9 @@ use crate::{
 /// No token was rotated more often; a longer chain has a loop.
 const MAX_LINEAGE: usize = 1_000;
 
+/// What tokens have in common; all that is given has to hold.
 #[derive(Debug, Args)]
-pub(crate) struct Selected {
+pub(super) struct Conditions {
     /// Only this owner's
     #[arg(long)]
     owner: Option<String>,
@@ -43,6 +44,25 @@ pub(crate) struct Selected {
     /// Only those that end within this time
     #[arg(long, value_parser = parse_span, value_name = "TIME")]
     expires_within: Option<Duration>,
+}
+
+impl Conditions {
+    pub(super) fn filter(&self) -> TokenFilter {
+        TokenFilter {
+            owner: self.owner.clone(),
+            labels: self.labels.iter().cloned().collect(),
+            role: self.role.clone(),
+            database: self.database.clone(),
+            expires_within: self.expires_within,
+            unused: self.unused,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Selected {
+    #[command(flatten)]
+    conditions: Conditions,
     /// Also revoked and expired ones
     #[arg(long)]
     all: bool,
@@ -50,15 +70,7 @@ pub(crate) struct Selected {
 
 impl Selected {
     pub(super) async fn run(&self, session: &Session, output: &Output) -> Result<(), CliError> {
-        let filter = TokenFilter {
-            owner: self.owner.clone(),
-            labels: self.labels.iter().cloned().collect(),
-            role: self.role.clone(),
-            database: self.database.clone(),
-            expires_within: self.expires_within,
-            unused: self.unused,
-        };
-        let tokens = list(session, &filter, self.all).await?;
+        let tokens = list(session, &self.conditions.filter(), self.all).await?;
         output.result(&List(tokens.into_iter().map(Token::from_wire).collect()))
     }
 }
@@ -69,7 +81,7 @@ pub(super) async fn list(
     filter: &TokenFilter,
     include_ended: bool,
 ) -> Result<Vec<v1::TokenView>, CliError> {
-    let request = filter.request(SystemClock.now(), include_ended);
+    let request = v1::ListTokensRequest { filter: Some(filter.to_wire(SystemClock.now())), include_ended };
     let answer = session
         .call("list the tokens", request, async |channel, request| {
             TokensClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES).list(request).await

@@ -6,7 +6,6 @@ mod revoke;
 mod rotate;
 mod rotate_all;
 mod run_folder;
-mod selector;
 mod update;
 
 use clap::Subcommand;
@@ -72,7 +71,7 @@ Examples:
   nlactl token revoke abcDEF012345 --reason 'left on a laptop'
   nlactl token revoke abcDEF012345 ghiJKL678901 --yes --wait 10s
   nlactl token revoke --owner etl --dry-run
-  nlactl token revoke --all-matching 'owner=etl,database=shop' --yes --wait")]
+  nlactl token revoke --all-matching 'label.team=data,unused=30d' --yes --wait")]
     Revoke(Box<Revoke>),
     /// Replace a token, or many; old and new work until the overlap ends
     #[command(after_help = "\

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use nla_domain::id::TokenId;
-use nla_proto::v1::{self, token_selection_client::TokenSelectionClient, tokens_client::TokensClient};
+use nla_proto::v1::{self, tokens_client::TokensClient};
 use tokio::time::Instant;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
         receipt::{self, GRACE},
         wire_span,
     },
-    selector::Selector,
+    list::{Conditions, list},
 };
 use crate::{
     args::Globals,
@@ -25,7 +25,7 @@ use crate::{
         views::{List, receipt::Revocation, token::Token},
     },
     session::{MAX_MESSAGE_BYTES, Session},
-    values::parse_span,
+    values::{TokenFilter, parse_span, parse_token_filter},
 };
 
 /// Connected edges confirm within milliseconds.
@@ -36,13 +36,15 @@ const BATCH: usize = 1_000;
 const SHOWN: usize = 20;
 
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("which").required(true).multiple(true))]
 pub(crate) struct Revoke {
     /// The tokens' ids
-    #[arg(group = "which", value_name = "ID", conflicts_with_all = ["owner", "role", "database", "all_matching"])]
+    #[arg(value_name = "ID")]
     ids: Vec<TokenId>,
     #[command(flatten)]
-    selector: Selector,
+    conditions: Conditions,
+    /// The conditions as one text, as `token rotate --where` takes it
+    #[arg(long, value_parser = parse_token_filter, value_name = "SELECTION")]
+    all_matching: Option<TokenFilter>,
     /// Only show which tokens would be revoked
     #[arg(long, conflicts_with = "reason")]
     dry_run: bool,
@@ -58,17 +60,14 @@ pub(crate) struct Revoke {
 
 impl Revoke {
     pub(super) async fn run(&self, globals: &Globals, output: &Output) -> Result<(), CliError> {
-        let ids: Vec<String> = match self.selector.filter()? {
-            None if self.dry_run => {
-                return Err(CliError::usage("--dry-run shows what a selection stands for; these are ids already"));
-            }
+        let ids: Vec<String> = match self.filter()? {
             None => {
                 let ids: Vec<String> = self.ids.iter().map(ToString::to_string).collect();
                 self.confirm.obtain(&format!("Revoke {}? {CONSEQUENCE}", named(&ids)))?;
                 ids
             }
             Some(filter) => {
-                let tokens = matching(&Session::open(globals)?, filter).await?;
+                let tokens = list(&Session::open(globals)?, &filter, false).await?;
                 let ids: Vec<String> = tokens.iter().map(|token| token.id.clone()).collect();
                 let plan = List(tokens.into_iter().map(Token::from_wire).collect());
                 if self.dry_run {
@@ -87,6 +86,21 @@ impl Revoke {
             }
         };
         self.revoke(globals, output, &ids).await
+    }
+
+    /// The selection; `None` for ids.
+    fn filter(&self) -> Result<Option<TokenFilter>, CliError> {
+        let conditions = Some(self.conditions.filter()).filter(|filter| *filter != TokenFilter::default());
+        match (self.ids.is_empty(), conditions, self.all_matching.clone()) {
+            (false, None, None) if self.dry_run => {
+                Err(CliError::usage("--dry-run shows what a selection stands for; these are ids already"))
+            }
+            (false, None, None) => Ok(None),
+            (true, Some(filter), None) | (true, None, Some(filter)) => Ok(Some(filter)),
+            (true, None, None) => Err(CliError::usage("no token is named")
+                .with_next("give ids, conditions such as --owner, or --all-matching 'owner=etl,unused=30d'")),
+            _ => Err(CliError::usage("give ids, conditions or --all-matching, not several of them")),
+        }
     }
 
     async fn revoke(&self, globals: &Globals, output: &Output, ids: &[String]) -> Result<(), CliError> {
@@ -141,14 +155,4 @@ fn named(ids: &[String]) -> String {
         few if few.len() <= 5 => format!("{} tokens ({})", few.len(), few.join(", ")),
         many => format!("{} tokens", many.len()),
     }
-}
-
-async fn matching(session: &Session, filter: v1::TokenFilter) -> Result<Vec<v1::TokenView>, CliError> {
-    let request = v1::MatchTokensRequest { filter: Some(filter) };
-    let answer = session
-        .call("find the tokens", request, async |channel, request| {
-            TokenSelectionClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES).r#match(request).await
-        })
-        .await?;
-    Ok(answer.tokens)
 }

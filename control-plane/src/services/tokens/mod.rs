@@ -2,10 +2,8 @@
 //! that makes a token and is kept nowhere but, encrypted, with the answer to
 //! its idempotency key.
 
-mod filter;
 mod grants;
 mod life;
-mod matching;
 mod revoke;
 mod rotate;
 mod selection;
@@ -27,7 +25,6 @@ use nla_proto::{
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-pub(super) use self::matching::Matching;
 use self::{
     grants::Grants,
     rotate::{Rotation, rotate},
@@ -90,15 +87,11 @@ impl v1::tokens_server::Tokens for Tokens {
     }
 
     async fn list(&self, request: Request<v1::ListTokensRequest>) -> Result<Response<v1::ListTokensResponse>, Status> {
-        let selection = Selection::read(request.into_inner())?;
+        let request = request.into_inner();
+        let selection = Selection::read(request.filter.unwrap_or_default())?;
         let state = self.0.store.state();
-        let now = self.0.clock.now();
-        let uses = &self.0.sync.uses;
-        let fits = |stored: &&Arc<Stored<TokenRecord>>| {
-            let last_use = uses.of(&state, &stored.value.token.id);
-            selection.fits(&state, stored, last_use.as_ref(), now)
-        };
-        let found: Vec<_> = state.tokens.values().filter(fits).take(MAX_LISTED + 1).collect();
+        let matching = selection.matching(&state, &self.0.sync.uses, self.0.clock.now(), request.include_ended);
+        let found: Vec<_> = matching.take(MAX_LISTED + 1).collect();
         if found.len() > MAX_LISTED {
             let message = format!("there are more than {MAX_LISTED} such tokens: ask for those of one owner");
             return Err(Failure::new(ErrorKind::FailedPrecondition, message).with_field("owner").into());

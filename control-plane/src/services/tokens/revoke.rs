@@ -18,9 +18,8 @@ use super::{
         receipts::MAX_WAIT,
         view,
     },
-    bounded,
-    filter::Filter,
-    find, put,
+    bounded, find, put,
+    selection::Selection,
 };
 use crate::{
     store::{Draft, Revocation},
@@ -35,7 +34,7 @@ const MAX_TOKENS: usize = 1_000;
 
 enum Selected {
     Ids(BTreeSet<TokenId>),
-    Matching(Filter),
+    Matching(Selection),
 }
 
 pub(super) async fn answer(
@@ -67,7 +66,7 @@ pub(super) async fn answer(
 impl Selected {
     fn read(request: &v1::RevokeTokenRequest) -> Result<Self, Failure> {
         match (&request.ids[..], &request.filter) {
-            ([], Some(filter)) => Ok(Self::Matching(Filter::read(filter)?)),
+            ([], Some(filter)) => Ok(Self::Matching(Selection::read_some(filter.clone())?)),
             ([], None) => Err(Failure::invalid("ids", "name the tokens to revoke, or give a filter")),
             (_, Some(_)) => Err(Failure::invalid("filter", "give ids or a filter, not both")),
             (ids, None) if ids.len() > MAX_TOKENS => Err(too_many("ids")),
@@ -81,8 +80,9 @@ impl Selected {
     fn ids(&self, draft: &Draft<'_>, sync: &SyncContext) -> Result<Vec<TokenId>, Failure> {
         match self {
             Self::Ids(ids) => Ok(ids.iter().copied().collect()),
-            Self::Matching(filter) => {
-                let found = filter.matching(draft.state(), sync, draft.now()).map(|stored| stored.value.token.id);
+            Self::Matching(selection) => {
+                let found = selection.matching(draft.state(), &sync.uses, draft.now(), false);
+                let found = found.map(|stored| stored.value.token.id);
                 let ids: Vec<TokenId> = found.take(MAX_TOKENS + 1).collect();
                 if ids.len() > MAX_TOKENS { Err(too_many("filter")) } else { Ok(ids) }
             }

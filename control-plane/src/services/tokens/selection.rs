@@ -1,4 +1,7 @@
-//! Which tokens a list is about.
+//! Which tokens a list or a change of many is about: the plan that an operator
+//! confirms and the change are made by the same rule.
+
+use std::sync::Arc;
 
 use nla_domain::{
     clock::Timestamp,
@@ -11,12 +14,14 @@ use super::{
     super::{change::parse, view},
     labels,
 };
-use crate::store::{State, Stored, TokenRecord, TokenUse};
+use crate::{
+    store::{State, Stored, TokenRecord, TokenUse},
+    uses::Uses,
+};
 
 /// What a token has to fit, all of it.
 pub(super) struct Selection {
     owner: String,
-    include_ended: bool,
     labels: Labels,
     role: Option<RoleName>,
     database: Option<DatabaseName>,
@@ -25,34 +30,51 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    pub(super) fn read(request: v1::ListTokensRequest) -> Result<Self, Failure> {
+    /// Reads a filter. One without a condition fits all tokens.
+    pub(super) fn read(filter: v1::TokenFilter) -> Result<Self, Failure> {
         let time = |field: &str, at: &Option<prost_types::Timestamp>| {
             at.as_ref().map(|at| convert::from_timestamp(field, at)).transpose()
         };
         Ok(Self {
-            owner: request.owner,
-            include_ended: request.include_ended,
-            labels: labels(request.labels)?,
-            role: name("role", &request.role)?,
-            database: name("database", &request.database)?,
-            unused_since: time("unused_since", &request.unused_since)?,
-            expires_before: time("expires_before", &request.expires_before)?,
+            owner: filter.owner,
+            labels: labels(filter.labels)?,
+            role: name("role", &filter.role)?,
+            database: name("database", &filter.database)?,
+            unused_since: time("unused_since", &filter.unused_since)?,
+            expires_before: time("expires_before", &filter.expires_before)?,
         })
     }
 
-    pub(super) fn fits(
-        &self,
-        state: &State,
-        stored: &Stored<TokenRecord>,
-        last_use: Option<&TokenUse>,
+    /// Reads a filter for a change, which needs at least one condition: none
+    /// stands for all tokens, which nobody should end by leaving something out.
+    pub(super) fn read_some(filter: v1::TokenFilter) -> Result<Self, Failure> {
+        if filter == v1::TokenFilter::default() {
+            return Err(Failure::invalid("filter", "name at least one condition, such as an owner"));
+        }
+        Self::read(filter)
+    }
+
+    /// The tokens that fit, in the order of their ids; of those that have ended
+    /// only where they are wanted.
+    pub(super) fn matching<'a>(
+        &'a self,
+        state: &'a State,
+        uses: &'a Uses,
         now: Timestamp,
-    ) -> bool {
+        include_ended: bool,
+    ) -> impl Iterator<Item = &'a Arc<Stored<TokenRecord>>> {
+        state.tokens.values().filter(move |stored| {
+            let last_use = uses.of(state, &stored.value.token.id);
+            (include_ended || view::is_live(&stored.value, now)) && self.fits(state, stored, last_use.as_ref())
+        })
+    }
+
+    fn fits(&self, state: &State, stored: &Stored<TokenRecord>, last_use: Option<&TokenUse>) -> bool {
         let record = &stored.value;
         let token = &record.token;
         // One that is younger has had no time to be used.
         let idle_since = last_use.map_or(stored.meta.created_at, |used| used.at.max(stored.meta.created_at));
-        (self.include_ended || view::is_live(record, now))
-            && (self.owner.is_empty() || token.owner == self.owner)
+        (self.owner.is_empty() || token.owner == self.owner)
             && record.labels.include(&self.labels)
             && self.role.as_ref().is_none_or(|role| token.roles.contains(role))
             && self.database.as_ref().is_none_or(|database| opens(state, record, database))

@@ -83,13 +83,16 @@ impl ServerCertificate {
         let mut revisions = self.store.revisions();
         let mut follows = true;
         loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
+            let due = tokio::select! {
+                _ = ticks.tick() => self.clock.now() >= self.held.renew_at,
                 // An error means that the store is closed and nothing changes any more.
-                changed = revisions.changed(), if follows => follows = changed.is_ok(),
-            }
+                changed = revisions.changed(), if follows => {
+                    follows = changed.is_ok();
+                    false
+                }
+            };
             let state = self.store.state();
-            if self.clock.now() >= self.held.renew_at || !self.held.fits(&state) {
+            if due || !self.held.fits(&state) {
                 match self.replace(&state) {
                     Ok(()) => tracing::info!(next = %self.held.renew_at, "server certificate renewed"),
                     Err(error) => tracing::error!(%error, "cannot renew the server certificate"),

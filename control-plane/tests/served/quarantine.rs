@@ -4,14 +4,15 @@
 use nla_domain::{error::ErrorKind, snapshot::ItemKind};
 use nla_proto::{
     failure::Failure,
-    v1::{self, control_message::Message as ToEdge, edges_client::EdgesClient},
+    v1::{self, control_message::Message as ToEdge, edge_message::Message as FromEdge, edges_client::EdgesClient},
 };
 use prost::Message as _;
+use tokio::time::timeout;
 use tonic::Status;
 
 use crate::{
     drain::told,
-    plane::{Follower, Held, Plane, Told, once},
+    plane::{DEADLINE, Follower, Held, Plane, Told, once},
 };
 
 async fn quarantine(plane: &Plane, id: &str, reason: &str) -> Result<v1::EdgeView, Status> {
@@ -28,6 +29,15 @@ async fn revoke(plane: &Plane, id: &str) -> v1::RevokeTokenResponse {
     let request = v1::RevokeTokenRequest { idempotency_key: once(), ids: vec![id.into()], ..Default::default() };
     let mut tokens = v1::tokens_client::TokensClient::new(plane.admin_channel());
     tokens.revoke(request).await.unwrap().into_inner()
+}
+
+/// An edge whose stamps are never echoed can admit no call, so that nobody waits
+/// for it.
+async fn holds_lease(follower: &mut Follower) {
+    follower.send(FromEdge::Usage(v1::Usage { stamp: 1, ..Default::default() })).await;
+    let echoed =
+        async { while !matches!(follower.next().await, Ok(Some(ToEdge::Heartbeat(beat))) if beat.echo == 1) {} };
+    timeout(DEADLINE, echoed).await.expect("the stamp is echoed");
 }
 
 fn ordered(reason: &str) -> ToEdge {
@@ -64,6 +74,9 @@ async fn an_edge_in_quarantine_gets_tombstones_only_until_it_is_released() {
     follower.reach(plane.revision().await).await;
 
     // What happens meanwhile arrives as steps, without a secret, and counts as applied.
+    for edge in [&mut follower, &mut other] {
+        holds_lease(edge).await;
+    }
     let revoking = tokio::spawn({
         let (channel, id) = (plane.admin_channel(), ended.clone());
         async move {

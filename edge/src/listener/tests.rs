@@ -351,6 +351,7 @@ async fn readiness_tells_its_reasons() {
     assert_eq!(reasons(), ["quarantined"]);
     holder.set_quarantine(None);
     holder.publish(snapshot());
+    holder.confirm(holder.now());
     tokio::time::advance(DEFAULT_STANDARD_STALENESS).await;
     assert!(readiness.report(false).ready, "up to the bound");
     tokio::time::advance(Duration::from_millis(1)).await;

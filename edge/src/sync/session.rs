@@ -67,7 +67,7 @@ pub(super) struct Session<'a> {
     drained: bool,
     stamps: Stamps,
     /// Acknowledgements that wait for calls to end, in the order of revisions.
-    acks: FuturesOrdered<BoxFuture<'static, v1::Ack>>,
+    acks: FuturesOrdered<BoxFuture<'static, Vec<edge_message::Message>>>,
     /// Put into quarantine on this stream.
     quarantined: bool,
     probes: JoinSet<()>,
@@ -121,7 +121,11 @@ impl<'a> Session<'a> {
                     last_message = Instant::now();
                     self.handle(message, &outgoing).await?;
                 }
-                Some(ack) = self.acks.next() => send(&outgoing, edge_message::Message::Ack(ack)).await?,
+                Some(messages) = self.acks.next() => {
+                    for message in messages {
+                        send(&outgoing, message).await?;
+                    }
+                }
                 _ = usage.tick() => self.report_usage(&outgoing),
                 // The sender lives as long as the edge's identity does.
                 Ok(()) = self.client.identities.changed() => return Err(SyncError::NewIdentity),
@@ -241,13 +245,15 @@ impl<'a> Session<'a> {
             send(out, edge_message::Message::Nack(nack)).await?;
         }
         let ack = v1::Ack { revision: revision.0, digest: applied.digest.0.to_vec(), calls_cut: calls };
+        let mut messages = vec![edge_message::Message::Ack(ack)];
+        messages.extend(revived(self.state.former(), &applied.revived));
         self.acks.push_back(Box::pin(async move {
             if timeout(CUT_PATIENCE, ended).await.is_err() {
                 tracing::warn!(%revision, calls, "calls of ended tokens are cut and take their time to end");
             }
-            ack
+            messages
         }));
-        report_revived(self.state.former(), &applied.revived, out).await
+        Ok(())
     }
 
     fn heartbeat(&mut self, beat: &v1::Heartbeat) -> Result<(), SyncError> {
@@ -340,24 +346,22 @@ fn failed(status: tonic::Status) -> SyncError {
     SyncError::Stream(Failure::from_status(&status))
 }
 
-/// Tells a control plane that came back from a backup what was revoked
+/// What a control plane that came back from a backup is to know of revocations
 /// since. Repeated with each state until it lists them as revoked.
-async fn report_revived(
-    epoch: Option<Epoch>,
-    revived: &[TokenId],
-    out: &mpsc::Sender<EdgeMessage>,
-) -> Result<(), SyncError> {
-    let Some(epoch) = epoch.filter(|_| !revived.is_empty()) else { return Ok(()) };
-    tracing::warn!(
-        tokens = revived.len(),
-        "the control plane lists tokens as live that were revoked: they stay revoked here, and it is told"
-    );
-    for ids in revived.chunks(MAX_REVIVED) {
-        let ids = ids.iter().map(ToString::to_string).collect();
-        let held = v1::TombstonesHeld { epoch: epoch.0.to_vec(), ids };
-        send(out, edge_message::Message::TombstonesHeld(held)).await?;
+fn revived(former: Option<Epoch>, revived: &[TokenId]) -> impl Iterator<Item = edge_message::Message> {
+    let epoch = former.filter(|_| !revived.is_empty());
+    if epoch.is_some() {
+        tracing::warn!(
+            tokens = revived.len(),
+            "the control plane lists tokens as live that were revoked: they stay revoked here, and it is told"
+        );
     }
-    Ok(())
+    epoch.into_iter().flat_map(|epoch| {
+        revived.chunks(MAX_REVIVED).map(move |ids| {
+            let ids = ids.iter().map(ToString::to_string).collect();
+            edge_message::Message::TombstonesHeld(v1::TombstonesHeld { epoch: epoch.0.to_vec(), ids })
+        })
+    })
 }
 
 async fn send(out: &mpsc::Sender<EdgeMessage>, message: edge_message::Message) -> Result<(), SyncError> {

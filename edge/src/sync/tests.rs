@@ -278,7 +278,8 @@ async fn quarantine_wipes_at_once_and_holds_until_the_control_plane_ends_it() {
     stream.send(Message::Quarantine(v1::Quarantine { reason: "odder".into() })).await;
     stream.send_all(snapshot_messages(1, 1, &bare)).await;
     assert_eq!(stream.ack().await.revision, 1);
-    stream.send(beat(1, &bare)).await;
+    let stamp = stream.usage().await.stamp;
+    stream.send(echo(1, &bare, stamp)).await;
     eventually("the bare state counts as heard", || edge.holder.age() < Duration::from_secs(2)).await;
     assert_eq!(*edge.holder.standing(), quarantined("odder"));
 

@@ -74,6 +74,7 @@ async fn an_edge_in_quarantine_gets_tombstones_only_until_it_is_released() {
     follower.reach(plane.revision().await).await;
 
     // What happens meanwhile arrives as steps, without a secret, and counts as applied.
+    other.reach(plane.revision().await).await;
     for edge in [&mut follower, &mut other] {
         holds_lease(edge).await;
     }

@@ -101,8 +101,14 @@ async fn an_operator_goes_from_nothing_to_a_query() {
     };
     Ended::of(program("nla-edge").args(["check-config", "--config", "edge.toml"]).current_dir(&folder)).expect(0);
     refused_when_readable(&web.key, &mut edge());
-    refused_when_readable(&folder.join("edge-1.join"), &mut edge());
+    // A join token that others may read is not used; the edge waits for a better one.
+    let join = folder.join("edge-1.join");
+    set_mode(&join, 0o644);
     let mut running = Running::start(&mut edge(), &folder, "edge-1");
+    let refused = || async { running.log().contains("chmod 600") && running.log().contains("edge-1.join") };
+    wait_for("the edge's refusal of the file", refused).await.unwrap();
+    assert!(fs::read_dir(folder.join("edge-1")).unwrap().next().is_none(), "it has not joined");
+    set_mode(&join, 0o600);
 
     let token = fs::read_to_string(folder.join("ada.token")).unwrap().trim().to_owned();
     let client =

@@ -102,7 +102,14 @@ pub fn restore<R: Read>(backup: Locked<R>, kek: &Kek, options: &RestoreOptions) 
             return Err(error);
         }
     };
-    let moved = put_in_place(&workshop.dir, &dir, there, made.at).inspect_err(|_| workshop.remove())?;
+    swap(&workshop.dir, &dir, there).inspect_err(|_| workshop.remove())?;
+    // From here on the workshop holds the former store, and nothing may remove it.
+    let moved = there.then(|| set_aside(&workshop.dir, &dir, made.at));
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Err(error) = File::open(parent).and_then(|parent| parent.sync_all()) {
+        let what = "the store is restored, but a loss of power in the next minute may undo it: the folder above could not be synchronised";
+        tracing::warn!(%error, dir = %parent.display(), "{what}");
+    }
     Ok(Restored { dir, moved, ..made.restored })
 }
 
@@ -340,28 +347,25 @@ fn sync(dir: &Path) -> std::io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Puts the new store where it belongs, in one step; gives where the former
-/// one went.
-fn put_in_place(made: &Path, dir: &Path, there: bool, at: Timestamp) -> Result<Option<PathBuf>, RestoreError> {
+/// Puts the new store where it belongs, in one step. The former one is then
+/// where the new one was made. A failure has changed nothing.
+fn swap(made: &Path, dir: &Path, there: bool) -> Result<(), RestoreError> {
+    let how = if there { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     let failed = |error: Errno| io_error("put the restored store in the place of", dir)(error.into());
-    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let moved = if there {
-        renameat_with(CWD, made, CWD, dir, RenameFlags::EXCHANGE).map_err(failed)?;
-        let stamp: String = at.to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();
-        let aside = beside(dir, &format!(".before-restore-{stamp}"));
-        match renameat_with(CWD, made, CWD, &aside, RenameFlags::NOREPLACE) {
-            Ok(()) => Some(aside),
-            Err(error) => {
-                tracing::warn!(%error, "the former store keeps a temporary name");
-                Some(made.to_owned())
-            }
+    renameat_with(CWD, made, CWD, dir, how).map_err(failed)
+}
+
+/// Gives the former store a name of its own; answers where it is.
+fn set_aside(former: &Path, dir: &Path, at: Timestamp) -> PathBuf {
+    let stamp: String = at.to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();
+    let aside = beside(dir, &format!(".before-restore-{stamp}"));
+    match renameat_with(CWD, former, CWD, &aside, RenameFlags::NOREPLACE) {
+        Ok(()) => aside,
+        Err(error) => {
+            tracing::warn!(%error, "the former store keeps a temporary name");
+            former.to_owned()
         }
-    } else {
-        renameat_with(CWD, made, CWD, dir, RenameFlags::NOREPLACE).map_err(failed)?;
-        None
-    };
-    File::open(parent).and_then(|parent| parent.sync_all()).map_err(io_error("sync", parent))?;
-    Ok(moved)
+    }
 }
 
 impl Restored {

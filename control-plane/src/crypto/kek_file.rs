@@ -243,6 +243,19 @@ mod tests {
     }
 
     #[test]
+    fn a_new_key_has_a_place_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, _) = file(&folder);
+        symlink(file.path(), folder.path().join("link")).unwrap();
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        for taken in ["kek", "kek.next", "link", "sub/../kek.next"] {
+            let refused = file.must_not_be(&folder.path().join(taken));
+            assert!(matches!(refused, Err(KekError::SamePlace { .. })), "{taken}: {refused:?}");
+        }
+        file.must_not_be(&folder.path().join("new")).unwrap();
+    }
+
+    #[test]
     fn only_what_was_staged_here_is_taken_back() {
         let folder = tempfile::tempdir().unwrap();
         let (file, old) = file(&folder);

@@ -234,6 +234,20 @@ async fn a_header_that_cannot_be_written_leaves_the_old_keys() {
 }
 
 #[tokio::test]
+async fn offline_the_header_is_wrapped_only_by_a_key_that_is_on_the_disk() {
+    let keyed = Keyed::new().await;
+    let (dir, options) = (keyed.bench.dir(), keyed.bench.options());
+    let path = keyed.bench.folder.path().join("new");
+    let new = Kek::create(&path, &dir).unwrap();
+    fs::remove_file(&path).unwrap();
+    Store::rewrap(&options, &keyed.file, &path, &new).unwrap_err();
+    Kek::create(&path, &dir).unwrap();
+    let error = Store::rewrap(&options, &keyed.file, &path, &new).unwrap_err();
+    assert!(matches!(error, StoreError::Key(crate::crypto::KekError::Changed { .. })), "{error:?}");
+    whole(&keyed.open()).await;
+}
+
+#[tokio::test]
 async fn a_wrong_key_changes_nothing() {
     let keyed = Keyed::new().await;
     let store = keyed.open();

@@ -201,12 +201,19 @@ pub(crate) fn is_live(record: &TokenRecord, now: Timestamp) -> bool {
     record.revoked.is_none() && record.token.expires_at.is_none_or(|end| end > now)
 }
 
+/// An expired token's pepper is kept this much longer: a clock that jumped ahead
+/// must not destroy what still valid tokens need.
+const PEPPER_SLACK: Duration = Duration::from_secs(7 * 24 * 3600);
+
 fn unneeded(state: &State, now: Timestamp) -> Vec<u32> {
     let peppers: &Peppers = &state.settings.value.peppers;
     let newest = peppers.newest().0;
     let needs = |generation: u32| {
-        let mut live = state.tokens.values().filter(|stored| is_live(&stored.value, now));
-        live.any(|stored| stored.value.token.pepper_generation == generation)
+        state.tokens.values().map(|stored| &stored.value).any(|record| {
+            let expires_at = record.token.expires_at;
+            let may_live = record.revoked.is_none() && expires_at.is_none_or(|end| end.plus(PEPPER_SLACK) > now);
+            may_live && record.token.pepper_generation == generation
+        })
     };
     let old = peppers.iter().map(|(generation, _)| generation).filter(|generation| *generation != newest);
     old.filter(|generation| !needs(*generation)).collect()

@@ -102,6 +102,10 @@ Next:
   nlactl operator list     (revoke again whom you had revoked)
   nlactl edge list         (the same; edges that joined since must join again)
   nlactl credential list   (set again passwords that were changed since)
+  nlactl ca status         (after a replaced authority the one of the backup is back: whoever holds a
+                            certificate of the new one joins or is enrolled again, the first admin by
+                            `nla-control-plane operator-certificate NAME`)
+  nlactl system backup     (backups from before need the key-encryption key of their time)
 ",
         list(&restored.operators),
         list(&restored.edges),

@@ -5,6 +5,7 @@ use nla_proto::v1::{self, authorities_client::AuthoritiesClient};
 
 use crate::{
     args::Globals,
+    context::{self, Context},
     exit::CliError,
     input::Confirm,
     output::{Output, views::ca::Authorities},
@@ -96,7 +97,7 @@ impl CaCommand {
                 let answer = session.call("activate the next authority", request, async |channel, request| {
                     client(channel).activate(request).await
                 });
-                let next = "Each operator runs `nlactl operator renew`; when `nlactl ca status` shows nothing of the previous authority in use, end it with `nlactl ca retire`.";
+                let next = "Each operator runs `nlactl operator renew`; when `nlactl ca status` shows nothing of the previous authority in use, end it with `nlactl ca retire`. Make a backup now (`nlactl system backup`): one from before brings back the old authority.";
                 (answer.await?, Some(next))
             }
             Self::Retire(forced) => {
@@ -106,7 +107,8 @@ impl CaCommand {
                 let answer = session.call("retire the previous authority", request, async |channel, request| {
                     client(channel).retire(request).await
                 });
-                (answer.await?, None)
+                let next = "Make a backup now (`nlactl system backup`): one from before brings back the authority that has ended.";
+                (answer.await?, Some(next))
             }
             Self::Rollback(forced) => {
                 forced.obtain("Go one phase back?")?;
@@ -117,7 +119,19 @@ impl CaCommand {
                 (answer.await?, None)
             }
         };
+        // Otherwise an authority that has ended would be trusted until the next
+        // renewal. What was asked for is done all the same.
+        let (entry, folder) = Context::locate(globals)?;
+        let refreshed = context::refresh_authorities(&entry, &folder, &answer.ca_bundle_pem);
         output.result(&Authorities::from_wire(answer))?;
+        match refreshed {
+            Ok(false) => {}
+            Ok(true) => output.hint("The context trusts these authorities from now on."),
+            Err(error) => output.hint(&format!(
+                "The context still trusts the authorities of before: {}; `nlactl ca status` tries again.",
+                crate::exit::message(&error)
+            )),
+        }
         if let Some(next) = next {
             output.hint(next);
         }

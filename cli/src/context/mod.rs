@@ -151,5 +151,17 @@ pub(crate) fn put_authorities(entry: &Entry, folder: &Path, bundle_pem: &str) ->
         .map_err(|source| CliError::local("cannot write the authorities", source))
 }
 
+/// The same, unless they are there already. Answers whether they were not.
+///
+/// # Errors
+/// [`CliError::Local`]; those before are still there.
+pub(crate) fn refresh_authorities(entry: &Entry, folder: &Path, bundle_pem: &str) -> Result<bool, CliError> {
+    let present = std::fs::read(folder.join(&entry.ca)).ok();
+    if bundle_pem.is_empty() || present.is_some_and(|present| present == bundle_pem.as_bytes()) {
+        return Ok(false);
+    }
+    put_authorities(entry, folder, bundle_pem).map(|()| true)
+}
+
 #[cfg(test)]
 mod tests;

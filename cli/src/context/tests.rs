@@ -92,3 +92,23 @@ fn a_key_that_others_can_read_is_not_used() {
     let message = crate::exit::message(&error);
     assert!(message.contains("chmod 600") && message.contains("a.key"), "{message}");
 }
+
+#[test]
+fn authorities_are_replaced_when_the_control_plane_tells_others() {
+    let (folder, path) = written(GOOD);
+    let entry = ConfigFile::read(&path).unwrap().choose(None, &path).unwrap().clone();
+    let made = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap().cert.pem();
+    let (old, new) = (made("old.example"), made("new.example"));
+    let file = folder.path().join(&entry.ca);
+    for (told, changed, left) in [
+        (old.clone() + &new, true, old.clone() + &new),
+        (new.clone(), true, new.clone()),
+        (new.clone(), false, new.clone()),
+        (String::new(), false, new.clone()),
+    ] {
+        assert_eq!(refresh_authorities(&entry, folder.path(), &told).unwrap(), changed);
+        assert_eq!(fs::read_to_string(&file).unwrap(), left);
+    }
+    refresh_authorities(&entry, folder.path(), "no certificate").unwrap_err();
+    assert_eq!(fs::read_to_string(&file).unwrap(), new);
+}

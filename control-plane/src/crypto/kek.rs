@@ -57,11 +57,44 @@ pub enum KekError {
     },
     /// It was handed in from elsewhere.
     #[error(
-        "{} cannot be replaced here: it is a link, or its folder cannot be written to; stop the service, make the new key with `nla-control-plane rotate-kek --new-key FILE`, and hand that file in from then on",
+        "{} cannot be replaced here: it is a link or mounted by itself, or its folder cannot be written to; stop the service, make the new key with `nla-control-plane rotate-kek --new-key FILE`, and hand that file in from then on",
         path.display()
     )]
     Immutable {
         /// The key's path.
+        path: PathBuf,
+    },
+    /// Trying to replace it failed.
+    #[error(
+        "{} cannot be replaced here; repair that, or stop the service, make the new key with `nla-control-plane rotate-kek --new-key FILE`, and hand that file in from then on",
+        path.display()
+    )]
+    NotReplaceable {
+        /// The key's path.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: FileError,
+    },
+    /// There is a waiting key, and it does not open this store.
+    #[error(
+        "the key {} waits and does not open this store: it is another store's, or a replacement was cut short before it was used; move it elsewhere, then try again",
+        next.display()
+    )]
+    Waiting {
+        /// Where it waits.
+        next: PathBuf,
+    },
+    /// The new key would be in the place of the old one.
+    #[error("{} is the key in use, or where its replacement waits: name another file for the new key", path.display())]
+    SamePlace {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// The new key's file does not hold the new key any more.
+    #[error("{} has changed meanwhile: nothing was changed; try again", path.display())]
+    Changed {
+        /// Which file.
         path: PathBuf,
     },
     /// The new key could not be put in place.
@@ -137,6 +170,11 @@ impl Kek {
         Ok(Self(Key32::new(*key)))
     }
 
+    /// Whether it is the same key.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+
     pub(super) fn expose(&self) -> &[u8; 32] {
         self.0.expose()
     }
@@ -157,7 +195,7 @@ fn outside(path: &Path, data_folder: &Path) -> Result<(), KekError> {
 }
 
 /// The real path of the longest existing beginning, with the rest appended.
-fn resolve(path: &Path) -> Result<PathBuf, KekError> {
+pub(super) fn resolve(path: &Path) -> Result<PathBuf, KekError> {
     let error = |source| KekError::Path { path: path.to_owned(), source };
     let absolute = std::path::absolute(path).map_err(error)?;
     let mut rest = Vec::new();

@@ -1,7 +1,9 @@
 //! The key-encryption key's file, and its replacement. A new key lies beside
 //! the one in use, as `<file>.next`, until the store's header is wrapped by it;
 //! then it takes its place. Which of the two opens the header says how far a
-//! replacement that was cut short had come.
+//! replacement that was cut short had come. A waiting key that does not open
+//! the header may be the only one of another store that shares the file, so
+//! that it is never removed, only named.
 
 use std::{
     ffi::OsString,
@@ -10,7 +12,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Kek, KekError};
+use nla_proto::files::{self, FileError};
+
+use super::{Kek, KekError, kek::resolve};
 
 /// Where the key-encryption key lies.
 #[derive(Clone, Debug)]
@@ -37,6 +41,21 @@ impl KekFile {
         name.into()
     }
 
+    /// Refuses a place for a new key that is the key's own, or that of the key
+    /// which waits: also through links and through `..`.
+    ///
+    /// # Errors
+    /// [`KekError::SamePlace`], or when a path cannot be followed.
+    pub fn must_not_be(&self, path: &Path) -> Result<(), KekError> {
+        let named = resolve(path)?;
+        for taken in [self.path.clone(), self.next_path()] {
+            if resolve(&taken)? == named {
+                return Err(KekError::SamePlace { path: path.to_owned() });
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the key.
     ///
     /// # Errors
@@ -48,25 +67,63 @@ impl KekFile {
     /// Makes a new key that waits beside the one in use, on the disk.
     ///
     /// # Errors
-    /// [`KekError::Immutable`] where the file is not ours to replace;
-    /// otherwise as [`Kek::create`].
+    /// [`KekError::Immutable`] where the file is not ours to replace,
+    /// [`KekError::Waiting`] where a key waits already; otherwise as
+    /// [`Kek::create`].
     pub fn stage(&self) -> Result<Kek, KekError> {
-        let immutable = || KekError::Immutable { path: self.path.clone() };
+        self.must_be_free()?;
+        Kek::create(&self.next_path(), &self.data_folder).map_err(|error| match error {
+            KekError::File(error) => self.not_replaceable(error),
+            error => error,
+        })
+    }
+
+    /// Takes back what [`Self::stage`] has made, where the header is known not
+    /// to be wrapped by it.
+    pub(crate) fn unstage(&self, staged: &Kek) {
+        let next = self.next_path();
+        if Kek::load(&next, &self.data_folder).is_ok_and(|waiting| waiting.is(staged))
+            && let Err(error) = fs::remove_file(&next)
+        {
+            tracing::warn!(%error, file = %next.display(), "a key-encryption key that was never used stays");
+        }
+    }
+
+    /// Replaces the file by one of the same content, in the way a new key takes
+    /// its place: a file that is mounted by itself lets another be made beside
+    /// it, and refuses only the rename. After the header is wrapped by a new
+    /// key that would be found out too late.
+    ///
+    /// # Errors
+    /// As [`Self::stage`]; [`KekError::NotReplaceable`] for any other reason.
+    pub fn rehearse(&self) -> Result<(), KekError> {
+        self.must_be_free()?;
+        let bytes = files::read_private(&self.path)?;
+        files::write_private(&self.path, &bytes).map_err(|error| self.not_replaceable(error))
+    }
+
+    fn must_be_free(&self) -> Result<(), KekError> {
         if self.path.symlink_metadata().is_ok_and(|found| found.is_symlink()) {
-            return Err(immutable());
+            return Err(KekError::Immutable { path: self.path.clone() });
         }
         let next = self.next_path();
-        Kek::create(&next, &self.data_folder).map_err(|error| {
-            use nla_proto::files::FileError;
-            match &error {
-                KekError::File(FileError::Io { source, .. })
-                    if matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) =>
-                {
-                    immutable()
-                }
-                _ => error,
+        if next.symlink_metadata().is_ok() {
+            return Err(KekError::Waiting { next });
+        }
+        Ok(())
+    }
+
+    fn not_replaceable(&self, error: FileError) -> KekError {
+        use io::ErrorKind::{CrossesDevices, PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
+        let path = self.path.clone();
+        match error {
+            FileError::Io { source, .. }
+                if matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem | ResourceBusy | CrossesDevices) =>
+            {
+                KekError::Immutable { path }
             }
-        })
+            source => KekError::NotReplaceable { path, source },
+        }
     }
 
     /// Puts the key that waits in the place of the one before, for good.
@@ -80,9 +137,8 @@ impl KekFile {
     }
 
     /// Ends a replacement that was cut short, and gives the key that opens the
-    /// header: where the waiting key does, it is put in place; where the one
-    /// in use does, the waiting one was never used and goes. Where neither
-    /// does, nothing is touched. Only for whoever holds the store's lock.
+    /// header: where only the waiting key does, it is put in place; otherwise
+    /// nothing is touched. Only for whoever holds the store's lock.
     ///
     /// # Errors
     /// [`KekError`] when a file cannot be used.
@@ -95,9 +151,9 @@ impl KekFile {
         if let Ok(key) = &current
             && opens(key)
         {
-            let error = |source| KekError::Install { next: next.clone(), path: self.path.clone(), source };
-            fs::remove_file(&next).map_err(error)?;
-            tracing::warn!(file = %next.display(), "removed a key-encryption key that was never used");
+            let what =
+                "a key-encryption key waits that does not belong to this store, or was never used: it is left alone";
+            tracing::warn!(file = %next.display(), "{what}");
             return current;
         }
         match Kek::load(&next, &self.data_folder) {
@@ -138,7 +194,7 @@ mod tests {
             let settled = file.settle(|key| key.expose() == right.expose()).unwrap();
             assert_eq!(settled.expose(), right.expose());
             assert_eq!(file.load().unwrap().expose(), right.expose());
-            assert!(!file.next_path().exists());
+            assert_eq!(file.next_path().exists(), !committed, "it may be another store's only key");
             // Nothing is left to do.
             assert_eq!(file.settle(|_| false).unwrap().expose(), right.expose());
         }
@@ -166,6 +222,47 @@ mod tests {
         assert!(matches!(linked.stage(), Err(KekError::Immutable { .. })));
         assert!(!linked.next_path().exists());
         file.stage().unwrap();
-        assert!(matches!(file.stage(), Err(KekError::Exists { .. })), "a waiting key is never overwritten");
+        let waiting = fs::read(file.next_path()).unwrap();
+        assert!(matches!(file.stage(), Err(KekError::Waiting { .. })));
+        assert!(matches!(file.rehearse(), Err(KekError::Waiting { .. })), "before anything is asked for");
+        assert_eq!(fs::read(file.next_path()).unwrap(), waiting, "a waiting key is never overwritten");
+    }
+
+    #[test]
+    fn a_rehearsal_renames_over_the_key_and_leaves_its_content() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (file, _) = file(&folder);
+        // Held open, so that its number is not given to the new one.
+        let former = File::open(file.path()).unwrap();
+        let content = fs::read(file.path()).unwrap();
+        file.rehearse().unwrap();
+        assert_ne!(fs::metadata(file.path()).unwrap().ino(), former.metadata().unwrap().ino());
+        assert_eq!(fs::read(file.path()).unwrap(), content);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_new_key_has_a_place_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, _) = file(&folder);
+        symlink(file.path(), folder.path().join("link")).unwrap();
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        for taken in ["kek", "kek.next", "link", "sub/../kek.next"] {
+            let refused = file.must_not_be(&folder.path().join(taken));
+            assert!(matches!(refused, Err(KekError::SamePlace { .. })), "{taken}: {refused:?}");
+        }
+        file.must_not_be(&folder.path().join("new")).unwrap();
+    }
+
+    #[test]
+    fn only_what_was_staged_here_is_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, old) = file(&folder);
+        let staged = file.stage().unwrap();
+        file.unstage(&old);
+        assert!(file.next_path().exists());
+        file.unstage(&staged);
+        assert!(!file.next_path().exists());
     }
 }

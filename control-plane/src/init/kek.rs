@@ -35,6 +35,9 @@ pub enum RotateKekError {
 pub async fn rotate_kek(config: &Config, new_key: &Path) -> Result<u64, RotateKekError> {
     let (config, new_key) = (config.clone(), new_key.to_owned());
     let replaced = tokio::task::spawn_blocking(move || {
+        let file = KekFile::new(&config.key_file, &config.data_dir);
+        // There it would be the old key, or be taken for what waits beside it.
+        file.must_not_be(&new_key).map_err(RotateKekError::Key)?;
         let new = if new_key.symlink_metadata().is_ok() {
             Kek::load(&new_key, &config.data_dir)
         } else {
@@ -42,8 +45,7 @@ pub async fn rotate_kek(config: &Config, new_key: &Path) -> Result<u64, RotateKe
         };
         let new = new.map_err(RotateKekError::Key)?;
         let options = StoreOptions::new(&config.data_dir, Arc::new(SystemClock));
-        let file = KekFile::new(&config.key_file, &config.data_dir);
-        Store::rewrap(&options, &file, &new).map_err(RotateKekError::Store)
+        Store::rewrap(&options, &file, &new_key, &new).map_err(RotateKekError::Store)
     });
     replaced.await.map_err(|_| RotateKekError::Cut)?
 }

@@ -259,8 +259,8 @@ fn certificates(state: &State, now: Timestamp) -> impl Iterator<Item = (String, 
     edges.chain(operators).filter(move |(_, held)| held.not_after > now)
 }
 
-/// Who has signed a certificate. What was signed before that was recorded is of
-/// the oldest authority that there is.
+/// Who has signed a certificate, as far as it is shown. What was signed before
+/// that was recorded is taken for the oldest authority's.
 fn issuer(state: &State, held: &CertificateRecord) -> Option<CaPin> {
     let known = [CaSlot::Previous, CaSlot::Current, CaSlot::Next].into_iter();
     let mut known =
@@ -273,9 +273,12 @@ fn held(state: &State, now: Timestamp) -> Vec<v1::HeldCertificate> {
     let current = slots::record(state, CaSlot::Current).map(|record| CaPin::of(&record.certificate_der));
     certificates(state, now)
         .filter(|(_, held)| {
+            // Who has signed what was signed before that was recorded is not
+            // known: it counts for any authority that may go.
             let issuer = issuer(state, held);
+            let several = CaSlot::ALL.into_iter().filter(|slot| slots::record(state, *slot).is_some()).count() > 1;
             // One of an authority that is trusted no more opens nothing.
-            issuer.is_some() && issuer != current
+            if held.issuer.is_empty() { several } else { issuer.is_some() && issuer != current }
         })
         .map(|(holder, held)| v1::HeldCertificate {
             holder,

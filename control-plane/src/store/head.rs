@@ -48,6 +48,8 @@ pub(super) struct Head {
     pub(super) kinds: BTreeMap<String, KindSum>,
     /// When it was last restored from a backup.
     pub(super) restored_at: Option<Timestamp>,
+    /// The epoch of the store that was backed up then.
+    pub(super) former_epoch: Option<Epoch>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -72,6 +74,9 @@ struct HeadBody {
     /// Microseconds since 1970.
     #[prost(int64, optional, tag = "9")]
     restored_at: Option<i64>,
+    /// Empty in a store that was never restored.
+    #[prost(bytes = "vec", tag = "10")]
+    former_epoch: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -96,6 +101,7 @@ impl Head {
             audit_chain: [0; 32],
             kinds: BTreeMap::new(),
             restored_at: None,
+            former_epoch: None,
         }
     }
 
@@ -115,6 +121,7 @@ impl Head {
             kinds: kinds.collect(),
             seals_generation: self.seals_generation,
             restored_at: self.restored_at.map(Timestamp::as_micros),
+            former_epoch: self.former_epoch.map(|epoch| epoch.0.to_vec()).unwrap_or_default(),
         }
         .encode_to_vec()
     }
@@ -137,6 +144,10 @@ impl Head {
             let sum = KindSum { count: kind.count, sum: kind.sum.try_into().ok()? };
             Some((kind.kind, sum))
         });
+        let former_epoch = match body.former_epoch.as_slice() {
+            [] => None,
+            bytes => Some(Epoch(bytes.try_into().ok()?)),
+        };
         Some(Self {
             epoch: Epoch(body.epoch.try_into().ok()?),
             revision: Revision(body.revision),
@@ -147,6 +158,7 @@ impl Head {
             audit_chain: body.audit_chain.try_into().ok()?,
             kinds: kinds.collect::<Option<_>>()?,
             restored_at: body.restored_at.map(Timestamp::from_micros),
+            former_epoch,
         })
     }
 }

@@ -77,8 +77,8 @@ impl Store {
         }
     }
 
-    /// Tries whether the key-encryption key could be replaced, by making the
-    /// new one; the replacement itself starts afresh.
+    /// Tries whether the key-encryption key could be replaced, by replacing it
+    /// by itself.
     ///
     /// # Errors
     /// When it could not.
@@ -88,9 +88,7 @@ impl Store {
             let wrapped = header::read(&dir)?;
             let opens = |key: &_| Keyring::unwrap(key, &wrapped).is_ok();
             Keyring::unwrap(&file.settle(opens).map_err(StoreError::Key)?, &wrapped)?;
-            file.stage().map_err(StoreError::Key)?;
-            file.settle(opens).map_err(StoreError::Key)?;
-            Ok(())
+            file.rehearse().map_err(StoreError::Key)
         })
         .await
     }
@@ -184,10 +182,19 @@ pub(super) fn replace_kek(dir: &std::path::Path, file: &KekFile, generation: u64
         return Ok(());
     }
     Keyring::unwrap(&old, &wrapped)?;
+    // It may have been a while since the request was tried.
+    file.rehearse().map_err(StoreError::Key)?;
     let new = file.stage().map_err(StoreError::Key)?;
-    // After a failure both files stay: whether the header has reached the disk
-    // is for the next attempt, or the next start, to find out.
-    header::write(dir, &wrapped.rewrapped(&old, &new, generation)?)?;
+    let written = wrapped.rewrapped(&old, &new, generation).map_err(StoreError::from);
+    if let Err(error) = written.and_then(|wrapped| Ok(header::write(dir, &wrapped)?)) {
+        // The header that is found was there before, or has taken its place. If
+        // that cannot be told, both keys stay, and the next attempt or start
+        // finds out.
+        if header::read(dir).is_ok_and(|found| Keyring::unwrap(&old, &found).is_ok()) {
+            file.unstage(&new);
+        }
+        return Err(error);
+    }
     file.install().map_err(StoreError::Key)
 }
 

@@ -106,6 +106,7 @@ pub(super) fn load(backend: &dyn Backend, keyring: &Keyring) -> Result<Loaded, L
     }
     state.revision = head.revision;
     state.restored_at = head.restored_at;
+    state.former_epoch = head.former_epoch;
     audit::check_tail(backend, keyring, &head, AUDIT_TAIL)?;
     Ok(Loaded { state, head, elements, changes })
 }

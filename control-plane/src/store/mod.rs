@@ -8,7 +8,7 @@
 //! `backend` (the seam), `sled` (the embedded database).
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock, atomic::Ordering},
     thread::JoinHandle,
     time::Duration,
@@ -143,8 +143,8 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::open_with`]; the old key opens the store then.
-    pub fn rewrap(options: &StoreOptions, file: &KekFile, new: &Kek) -> Result<u64, StoreError> {
-        open::rewrap(options, file, new)
+    pub fn rewrap(options: &StoreOptions, file: &KekFile, new_path: &Path, new: &Kek) -> Result<u64, StoreError> {
+        open::rewrap(options, file, new_path, new)
     }
 
     fn start(dir: PathBuf, writer: Writer, lock: Lock) -> Result<Self, StoreError> {

@@ -28,7 +28,7 @@ use super::{
     sled::{SledBackend, guarded},
     writer::{Published, Writer},
 };
-use crate::crypto::{Kek, KekFile, Keyring, random};
+use crate::crypto::{Kek, KekError, KekFile, Keyring, random};
 
 pub(super) const DATABASE: &str = "sled";
 const TRIAL: &str = "trial";
@@ -172,7 +172,7 @@ pub(super) fn open_with(options: StoreOptions, file: &KekFile) -> Result<Store, 
 }
 
 /// Wraps the keys of a store that nobody has open by another key.
-pub(super) fn rewrap(options: &StoreOptions, file: &KekFile, new: &Kek) -> Result<u64, StoreError> {
+pub(super) fn rewrap(options: &StoreOptions, file: &KekFile, new_path: &Path, new: &Kek) -> Result<u64, StoreError> {
     let dir = &options.dir;
     if !header::exists(dir) {
         return Err(StoreError::Missing { dir: dir.clone() });
@@ -185,6 +185,11 @@ pub(super) fn rewrap(options: &StoreOptions, file: &KekFile, new: &Kek) -> Resul
     }
     let old = file.settle(|key| Keyring::unwrap(key, &wrapped).is_ok()).map_err(StoreError::Key)?;
     let generation = wrapped.kek_generation() + 1;
+    // Without the file the store would be lost: what was settled above, or
+    // anybody else, may have taken it away.
+    if !Kek::load(new_path, dir).map_err(StoreError::Key)?.is(new) {
+        return Err(StoreError::Key(KekError::Changed { path: new_path.to_owned() }));
+    }
     header::write(dir, &wrapped.rewrapped(&old, new, generation)?)?;
     Ok(generation)
 }

@@ -30,6 +30,8 @@ pub struct State {
     /// When this life began with the restoration of a backup; `None` in a
     /// store that was never restored.
     pub restored_at: Option<Timestamp>,
+    /// The life that was backed up then.
+    pub former_epoch: Option<Epoch>,
     /// Counts changes.
     pub revision: Revision,
     /// What holds for all edges.
@@ -139,6 +141,7 @@ impl State {
         Self {
             epoch,
             restored_at: None,
+            former_epoch: None,
             revision: Revision(0),
             settings,
             tokens: Arc::default(),

@@ -159,6 +159,7 @@ impl Session {
             published,
             held: None,
             stamp: None,
+            tombstones_ignored: false,
             confirmed: false,
             before: None,
             resyncs: 0,
@@ -197,6 +198,8 @@ struct Following<'a> {
     held: Option<Arc<Published>>,
     /// The newest stamp that came on this stream, and when.
     stamp: Option<(u64, Instant)>,
+    /// Whether the log names already that it was not believed.
+    tombstones_ignored: bool,
     /// Whether an echo was sent since the edge last got everything.
     confirmed: bool,
     /// What it held until quarantine began or ended: it may still acknowledge it.
@@ -383,7 +386,9 @@ impl Following<'_> {
                 Ok(())
             }
             Some(FromEdge::TombstonesHeld(held)) => {
-                self.session.context.publisher.tombstones_held(&self.member.id, held).await;
+                let context = &self.session.context;
+                let (edge, now) = (&self.member.id, context.clock.now());
+                context.publisher.tombstones_held(edge, held, now, &mut self.tombstones_ignored).await;
                 Ok(())
             }
             Some(FromEdge::Hello(_)) => Err(protocol("a second Hello needs a new stream")),

@@ -2,7 +2,12 @@
 //! restored. Edges that lived through it remember them and refuse them; here
 //! they are revoked again, so that edges which join later refuse them too.
 
-use nla_domain::id::{EdgeId, TokenId};
+use std::time::Duration;
+
+use nla_domain::{
+    clock::Timestamp,
+    id::{EdgeId, TokenId},
+};
 use nla_proto::v1;
 
 use super::Publisher;
@@ -10,21 +15,41 @@ use crate::store::{Draft, Revocation};
 
 /// Ids of one message; what an edge may send holds no more.
 const MAX_IDS: usize = 4_000;
+/// An edge is believed for this long after the restore: the staleness of most
+/// is over by then, and its word is not needed for ever.
+const BELIEVED: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Publisher {
-    /// Takes an edge's word for what it saw revoked in another epoch. That can
-    /// only end tokens, and only in a store that was restored. What cannot be
-    /// committed is sent again with the edge's next state.
-    pub(super) async fn tombstones_held(&self, edge: &EdgeId, held: v1::TombstonesHeld) {
+    /// Takes an edge's word for what it saw revoked in the epoch that was
+    /// backed up. That can only end tokens that were there before the restore,
+    /// and only in the days after it. What cannot be committed is sent again
+    /// with the edge's next state. `ignored` says whether the session's log
+    /// names it already that something was not believed.
+    pub(super) async fn tombstones_held(
+        &self,
+        edge: &EdgeId,
+        held: v1::TombstonesHeld,
+        now: Timestamp,
+        ignored: &mut bool,
+    ) {
         let state = self.store.state();
-        if state.restored_at.is_none() || held.epoch.is_empty() || held.epoch == state.epoch.0 {
-            tracing::warn!(%edge, "the edge remembers revoked tokens that are live here, and the store was not restored: ignored");
+        let restored_at = state.restored_at.filter(|at| {
+            let former = state.former_epoch.is_some_and(|former| held.epoch == former.0);
+            former && now <= at.plus(BELIEVED)
+        });
+        let Some(restored_at) = restored_at else {
+            if !std::mem::replace(ignored, true) {
+                tracing::warn!(%edge, "the edge remembers revoked tokens that are live here, and not from the store that was restored here within a week: ignored");
+            }
             return;
-        }
+        };
         if held.ids.len() > MAX_IDS {
             tracing::warn!(%edge, ids = held.ids.len(), most = MAX_IDS, "too many revoked tokens in one message: the first are taken");
         }
-        let live = |id: &TokenId| state.tokens.get(id).is_some_and(|token| token.value.revoked.is_none());
+        let live = |id: &TokenId| {
+            let token = state.tokens.get(id);
+            token.is_some_and(|token| token.value.revoked.is_none() && token.meta.created_at <= restored_at)
+        };
         let ids: Vec<TokenId> = held.ids.iter().take(MAX_IDS).filter_map(|id| id.parse().ok()).filter(live).collect();
         if ids.is_empty() {
             return;

@@ -107,15 +107,18 @@ async fn only_a_restored_store_takes_an_edges_word_for_what_was_revoked() {
     let mut follower = Follower::connect(plane.channel(&party), follower.held).await.unwrap();
     follower.advance().await.unwrap();
     let present = follower.held.epoch.clone();
-    for epoch in [present.as_slice(), &[]] {
+    for epoch in [present.as_slice(), &[], &[7; 16]] {
         remember(&plane, &mut follower, epoch, &[&ids[1]]).await;
         assert!(!is_revoked(&plane, &ids[1]).await, "of no other epoch");
     }
     revoke(&plane, &ids[2]).await;
+    plane.clock.advance(Duration::from_secs(1));
+    let young = plane.token().await.token.unwrap().id;
     let before = plane.revision().await;
-    let strange = ["abcDEF012345", "not an id", ids[1].as_str(), ids[1].as_str(), ids[2].as_str()];
+    let strange = [young.as_str(), "abcDEF012345", "not an id", ids[1].as_str(), ids[1].as_str(), ids[2].as_str()];
     remember(&plane, &mut follower, &epoch, &strange).await;
     assert!(is_revoked(&plane, &ids[1]).await && !is_revoked(&plane, &ids[0]).await);
+    assert!(!is_revoked(&plane, &young).await, "made after the restore");
     assert_eq!(plane.revision().await, before + 1, "one change for all");
     remember(&plane, &mut follower, &epoch, &strange).await;
     assert_eq!(plane.revision().await, before + 1, "what is revoked stays as it is");

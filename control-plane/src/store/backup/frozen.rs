@@ -90,11 +90,13 @@ impl Freezer {
     /// The next pairs of one tree, in order; empty at the end of all trees.
     pub(in super::super) fn piece(&self, most: usize) -> Result<(Tree, Vec<Pair>), FrozenError> {
         let mut held = self.lock();
-        if let Some(failed) = held.as_mut().and_then(|moment| moment.failed.take()) {
-            *held = None;
+        let moment = held.as_mut().ok_or(FrozenError::Released)?;
+        // It stays held until its owner lets go: otherwise that would release
+        // the moment of whoever came in between.
+        if let Some(failed) = moment.failed.take() {
+            moment.failed = Some(FrozenError::Released);
             return Err(failed);
         }
-        let moment = held.as_mut().ok_or(FrozenError::Released)?;
         while let Some(tree) = ORDER.get(moment.tree) {
             let pairs = moment.piece(self.below.as_ref(), *tree, most)?;
             if !pairs.is_empty() {

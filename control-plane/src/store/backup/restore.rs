@@ -29,8 +29,9 @@ use super::{
 use crate::{
     config::beside,
     crypto::{Kek, Keyring, Tree, random},
+    key_rotation::wanted,
     store::{
-        Draft, StoreOptions,
+        Draft, KeysRecord, StoreOptions,
         backend::{Backend as _, Write},
         error::{BackendError, CommitError, StoreError},
         header, load,
@@ -102,7 +103,14 @@ pub fn restore<R: Read>(backup: Locked<R>, kek: &Kek, options: &RestoreOptions) 
             return Err(error);
         }
     };
-    let moved = put_in_place(&workshop.dir, &dir, there, made.at).inspect_err(|_| workshop.remove())?;
+    swap(&workshop.dir, &dir, there).inspect_err(|_| workshop.remove())?;
+    // From here on the workshop holds the former store, and nothing may remove it.
+    let moved = there.then(|| set_aside(&workshop.dir, &dir, made.at));
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Err(error) = File::open(parent).and_then(|parent| parent.sync_all()) {
+        let what = "the store is restored, but a loss of power in the next minute may undo it: the folder above could not be synchronised";
+        tracing::warn!(%error, dir = %parent.display(), "{what}");
+    }
     Ok(Restored { dir, moved, ..made.restored })
 }
 
@@ -188,7 +196,17 @@ fn fill_database<R: Read>(
     let mut batch = Batch::new(backend, target);
     let (report, keyring) = backup.read(|tree, pair| batch.add(tree, pair))?;
     batch.commit()?;
-    let restored = first_commit(report, keyring, backend, options, target)?;
+    let keys = KeysRecord {
+        // A replacement that was asked for before the backup is over, or was
+        // given up with the store that asked for it.
+        kek_generation: header::parse(&header, &options.dir)?.kek_generation(),
+        // The store that was backed up may live on under the same data keys,
+        // and each of the two counts only its own seals.
+        data_generation: keyring.newest(Tree::Meta) + 1,
+        data_rotated_at: Some(options.clock.now()),
+        ..KeysRecord::default()
+    };
+    let restored = first_commit(report, keyring, keys, backend, options, target)?;
     // Last: a store without it is known to be unfinished.
     header::write_bytes(&options.dir, &header).map_err(|error| full(error.into(), target))?;
     Ok(restored)
@@ -198,6 +216,7 @@ fn fill_database<R: Read>(
 fn first_commit(
     report: BackupReport,
     keyring: Keyring,
+    keys: KeysRecord,
     backend: &Arc<SledBackend>,
     options: &StoreOptions,
     target: &Path,
@@ -205,9 +224,12 @@ fn first_commit(
     let mut loaded = load::load(backend.as_ref(), &keyring).map_err(|error| error.of(target))?;
     let epoch = Epoch(random().map_err(StoreError::from)?);
     let at = options.clock.now();
+    let former_epoch = loaded.head.epoch;
     for place in [&mut loaded.head.epoch, &mut loaded.state.epoch] {
         *place = epoch;
     }
+    loaded.head.former_epoch = Some(former_epoch);
+    loaded.state.former_epoch = Some(former_epoch);
     loaded.head.restored_at = Some(at);
     loaded.state.restored_at = Some(at);
     let mark = Mark::create(&options.dir, &keyring, loaded.head.commits).map_err(|error| full(error, target))?;
@@ -217,7 +239,7 @@ fn first_commit(
     let edges = state.edges.values().filter(|entry| entry.value.revoked.is_none());
     let edges = edges.map(|entry| entry.value.id.to_string()).collect();
     let mut writer = open::writer(options, backend.clone(), keyring, loaded, mark);
-    let join_tokens = writer.first(ACTOR, |draft| record(draft, &report, epoch)).map_err(|failure| {
+    let join_tokens = writer.first(ACTOR, |draft| record(draft, &report, keys, epoch)).map_err(|failure| {
         // The text tells of a full disk, too.
         StoreError::First(failure)
     })?;
@@ -228,7 +250,7 @@ fn first_commit(
 
 /// The event, and the end of join tokens: which of them were used after the
 /// backup is not known, and none may work twice.
-fn record(draft: &mut Draft<'_>, report: &BackupReport, epoch: Epoch) -> Result<usize, Failure> {
+fn record(draft: &mut Draft<'_>, report: &BackupReport, keys: KeysRecord, epoch: Epoch) -> Result<usize, Failure> {
     let open: Vec<RecordKey> = draft
         .state()
         .joins
@@ -249,11 +271,14 @@ fn record(draft: &mut Draft<'_>, report: &BackupReport, epoch: Epoch) -> Result<
             "backup_revision": manifest.revision,
             "backup_made_at": made_at.map(|at| at.to_string()),
             "join_tokens_made_void": open.len(),
+            "data_keys_asked_for": keys.data_generation,
             "by_local_user": rustix::process::geteuid().as_raw(),
         })
         .to_string(),
         ..Default::default()
     });
+    let kek_rotated_at = wanted(draft.state()).kek_rotated_at;
+    draft.put(KeysRecord { kek_rotated_at, ..keys });
     for key in &open {
         draft.remove(key);
     }
@@ -340,28 +365,25 @@ fn sync(dir: &Path) -> std::io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Puts the new store where it belongs, in one step; gives where the former
-/// one went.
-fn put_in_place(made: &Path, dir: &Path, there: bool, at: Timestamp) -> Result<Option<PathBuf>, RestoreError> {
+/// Puts the new store where it belongs, in one step. The former one is then
+/// where the new one was made. A failure has changed nothing.
+fn swap(made: &Path, dir: &Path, there: bool) -> Result<(), RestoreError> {
+    let how = if there { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     let failed = |error: Errno| io_error("put the restored store in the place of", dir)(error.into());
-    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let moved = if there {
-        renameat_with(CWD, made, CWD, dir, RenameFlags::EXCHANGE).map_err(failed)?;
-        let stamp: String = at.to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();
-        let aside = beside(dir, &format!(".before-restore-{stamp}"));
-        match renameat_with(CWD, made, CWD, &aside, RenameFlags::NOREPLACE) {
-            Ok(()) => Some(aside),
-            Err(error) => {
-                tracing::warn!(%error, "the former store keeps a temporary name");
-                Some(made.to_owned())
-            }
+    renameat_with(CWD, made, CWD, dir, how).map_err(failed)
+}
+
+/// Gives the former store a name of its own; answers where it is.
+fn set_aside(former: &Path, dir: &Path, at: Timestamp) -> PathBuf {
+    let stamp: String = at.to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();
+    let aside = beside(dir, &format!(".before-restore-{stamp}"));
+    match renameat_with(CWD, former, CWD, &aside, RenameFlags::NOREPLACE) {
+        Ok(()) => aside,
+        Err(error) => {
+            tracing::warn!(%error, "the former store keeps a temporary name");
+            former.to_owned()
         }
-    } else {
-        renameat_with(CWD, made, CWD, dir, RenameFlags::NOREPLACE).map_err(failed)?;
-        None
-    };
-    File::open(parent).and_then(|parent| parent.sync_all()).map_err(io_error("sync", parent))?;
-    Ok(moved)
+    }
 }
 
 impl Restored {

@@ -180,7 +180,13 @@ async fn a_key_encryption_key_is_replaced_or_not_wherever_it_is_cut_short() {
     // Cut short after the new key was written, and the header was not.
     file.stage().unwrap();
     keyed.open().close().await;
-    assert!(!file.next_path().exists());
+    assert!(file.next_path().exists(), "it may be another store's only key");
+    let store = keyed.open();
+    let refused = store.kek_probe(file.clone()).await.unwrap_err();
+    assert!(refused.message.contains("move it elsewhere"), "{}", refused.message);
+    store.kek_replace(file.clone(), 2).await.unwrap_err();
+    store.close().await;
+    fs::remove_file(file.next_path()).unwrap();
     Keyring::unwrap(&file.load().unwrap(), &header::read(&dir).unwrap()).unwrap();
 
     // After the header, and before the new key was put in place.
@@ -215,6 +221,7 @@ async fn a_header_that_cannot_be_written_leaves_the_old_keys() {
         store.data_keys_add(keyed.file.clone(), 2).await.map(drop),
     ] {
         assert!(failed.unwrap_err().message.contains("header"));
+        assert!(!keyed.file.next_path().exists(), "what was staged in vain is taken back");
     }
     put_role(&store, "r9", "later").await.unwrap();
     let facts = store.key_facts().await.unwrap();
@@ -223,6 +230,20 @@ async fn a_header_that_cannot_be_written_leaves_the_old_keys() {
     store.kek_replace(keyed.file.clone(), 2).await.unwrap();
     store.data_keys_add(keyed.file.clone(), 2).await.unwrap();
     store.close().await;
+    whole(&keyed.open()).await;
+}
+
+#[tokio::test]
+async fn offline_the_header_is_wrapped_only_by_a_key_that_is_on_the_disk() {
+    let keyed = Keyed::new().await;
+    let (dir, options) = (keyed.bench.dir(), keyed.bench.options());
+    let path = keyed.bench.folder.path().join("new");
+    let new = Kek::create(&path, &dir).unwrap();
+    fs::remove_file(&path).unwrap();
+    Store::rewrap(&options, &keyed.file, &path, &new).unwrap_err();
+    Kek::create(&path, &dir).unwrap();
+    let error = Store::rewrap(&options, &keyed.file, &path, &new).unwrap_err();
+    assert!(matches!(error, StoreError::Key(crate::crypto::KekError::Changed { .. })), "{error:?}");
     whole(&keyed.open()).await;
 }
 

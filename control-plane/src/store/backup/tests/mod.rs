@@ -98,6 +98,7 @@ async fn what_was_backed_up_comes_back_in_a_new_life() {
     };
     let joins = [join(open_join, None), join(spent, Some(at))];
     let put = move |draft: &mut crate::store::Draft<'_>| {
+        draft.put(crate::store::KeysRecord { kek_generation: 9, ..Default::default() });
         draft.event(event("joins"));
         joins.into_iter().for_each(|join| drop(draft.put(join)));
         Ok(())
@@ -117,6 +118,9 @@ async fn what_was_backed_up_comes_back_in_a_new_life() {
     let again = Store::open(options(&bench, "again", false).store, &bench.kek).unwrap();
     let state = again.state();
     assert_eq!((state.epoch, state.restored_at.is_some()), (restored.epoch, true));
+    assert_eq!(state.former_epoch, Some(before.epoch));
+    let keys = &state.keys[&()].value;
+    assert_eq!((keys.kek_generation, keys.data_generation), (1, 2), "a wish of before is void, new data keys are due");
     assert_ne!(state.epoch, before.epoch);
     assert_eq!(state.revision, before.revision.next(), "the void join token is a change");
     assert!(state.tokens.keys().eq(before.tokens.keys()) && state.roles.keys().eq(before.roles.keys()));

@@ -20,7 +20,11 @@ use serde_json::{Value, json};
 
 use crate::store::{Draft, Login, RotationRecord, Run, Step};
 
-pub(crate) use self::{edges::verify as verify_by_edge, engine::Engine, server::check_pair};
+pub(crate) use self::{
+    edges::{usable as usable_edges, verify as verify_by_edge},
+    engine::Engine,
+    server::check_pair,
+};
 
 /// As audit events and logs name the one who does the steps.
 pub(crate) const ACTOR: &str = "control-plane/rotation";

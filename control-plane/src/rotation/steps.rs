@@ -54,8 +54,10 @@ impl Engine {
                 if !run.emergency && !self.has_edge(task).await {
                     return if self.still_wanted(task) { Err(NO_EDGE.to_owned()) } else { Ok(None) };
                 }
-                if !run.emergency && self.registry.count() > 0 {
-                    edges::verify(&self.registry, &candidate(task, run.generation)).await?;
+                // An edge that has gone meanwhile is no reason to go on without.
+                let may_skip = run.emergency || run.force && !self.sees_edge();
+                if !may_skip {
+                    edges::verify(&self.store, &self.registry, &candidate(task, run.generation)).await?;
                 }
                 to(Step::VerifiedByEdge)
             }
@@ -68,11 +70,15 @@ impl Engine {
         }
     }
 
+    fn sees_edge(&self) -> bool {
+        !edges::usable(&self.store.state(), &self.registry).is_empty()
+    }
+
     /// Waits for an edge that could try the credential: after a start of the
     /// control plane they come back one by one. By force none is needed.
     async fn has_edge(&self, task: &Task) -> bool {
         let began = Instant::now();
-        while self.registry.count() == 0 && !task.run.force {
+        while !self.sees_edge() && !task.run.force {
             if began.elapsed() >= EDGE_PATIENCE || !self.still_wanted(task) {
                 return false;
             }

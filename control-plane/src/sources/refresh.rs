@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{AllowedSources, Resolved, Source, resolve};
 use crate::{
-    rotation::verify_by_edge,
+    rotation::{usable_edges, verify_by_edge},
     store::{Draft, Run, SourceRecord, State, Store},
     stream::Registry,
 };
@@ -114,14 +114,27 @@ impl Refresher {
         let password = resolved.password.clone();
         let credential = Credential { database: record.database.clone(), username, password, generation };
         credential.validate().map_err(|error| error.to_string())?;
-        if !same && self.registry.count() > 0 {
-            let tried = verify_by_edge(&self.registry, &credential).await;
-            tried.map_err(|error| format!("the new value does not work: {error}"))?;
+        if !same {
+            self.try_out(state, &credential, held.is_some()).await?;
         }
         let refreshed =
             SourceRecord { refreshed_at: now, expires_at: resolved.expires_at, error: None, ..record.clone() };
         let change = (!same).then_some(credential);
         self.commit(record, refreshed, change).await.map_err(|failure| failure.message)
+    }
+
+    /// Has an edge try a new value. Only while there is no value yet, or no edge
+    /// at all, is one taken untried.
+    async fn try_out(&self, state: &State, credential: &Credential, serves: bool) -> Result<(), String> {
+        if usable_edges(state, &self.registry).is_empty() {
+            let enrolled = state.edges.values().any(|edge| edge.value.revoked.is_none());
+            return match serves && enrolled {
+                true => Err("the new value waits for an edge to try it".to_owned()),
+                false => Ok(()),
+            };
+        }
+        let tried = verify_by_edge(&self.store, &self.registry, credential).await;
+        tried.map_err(|error| format!("the new value does not work: {error}"))
     }
 
     /// Records why there is no new value, once.

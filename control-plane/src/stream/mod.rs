@@ -18,5 +18,5 @@ mod tombstones;
 
 pub(crate) use published::Published;
 pub(crate) use publisher::Publisher;
-pub(crate) use registry::Registry;
+pub(crate) use registry::{Connected, Registry};
 pub(crate) use session::{Session, SyncContext};

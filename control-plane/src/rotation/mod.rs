@@ -9,7 +9,10 @@
 
 mod edges;
 mod engine;
+#[cfg(test)]
+pub(crate) mod sample;
 mod server;
+mod shared;
 mod steps;
 
 use std::time::Duration;
@@ -23,7 +26,8 @@ use crate::store::{Draft, Login, RotationRecord, Run, Step};
 pub(crate) use self::{
     edges::{usable as usable_edges, verify as verify_by_edge},
     engine::Engine,
-    server::check_pair,
+    server::{check_pair, verify as verify_login},
+    shared::check_unshared,
 };
 
 /// As audit events and logs name the one who does the steps.
@@ -62,6 +66,8 @@ pub(crate) fn begin(draft: &mut Draft<'_>, record: &RotationRecord, wish: Wish) 
         return Err(Failure::new(ErrorKind::FailedPrecondition, message).with_field("database"));
     }
     let database = draft.state().databases.get(name).ok_or_else(|| Failure::not_found("database", name.as_str()))?;
+    check_unshared(draft.state(), &database.value, record)
+        .map_err(|message| Failure::new(ErrorKind::FailedPrecondition, message).with_field("roles"))?;
     let grace = wish.grace.unwrap_or_else(|| default_grace(&database.value));
     let held = draft.state().credentials.get(name).map(|stored| &stored.value);
     let old = held.map(|held| Login { username: held.username.clone(), password: held.password.clone() });

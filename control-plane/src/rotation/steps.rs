@@ -12,10 +12,11 @@ use super::{
     edges::{self, Missing},
     engine::{Advance, Engine, Task},
     server,
+    shared::check_unshared,
 };
 use crate::{
     postgres::{ServerError, connect},
-    store::{Draft, Run, State, Step},
+    store::{Draft, Login, Run, State, Step},
 };
 
 /// Pauses before a server is asked again.
@@ -151,7 +152,20 @@ impl Engine {
 
     async fn shut_old(&self, task: &Task) -> Result<Option<Advance>, String> {
         let end = if task.run.reverting { Step::Aborted } else { Step::Done };
+        self.in_force_lets_in(task).await?;
         self.shut(task, &task.run.old.username, end).await
+    }
+
+    /// The last look before the way back is closed: somebody may have changed
+    /// the server since the new password was tried.
+    async fn in_force_lets_in(&self, task: &Task) -> Result<(), String> {
+        let Some(held) = in_force(&self.store.state(), task) else {
+            return Err("there is no credential in force any more, so nothing was shut".to_owned());
+        };
+        let login = Login { username: held.username, password: held.password };
+        retried(|| server::verify(&task.database, &login))
+            .await
+            .map_err(|error| format!("the credential in force does not let in, so nothing was shut: {error}"))
     }
 
     async fn shut_new(&self, task: &Task) -> Result<Option<Advance>, String> {
@@ -165,6 +179,8 @@ impl Engine {
         if in_force(&self.store.state(), task).is_some_and(|held| held.username == role) {
             remark = format!("{role} is the credential in force and was left as it is");
         } else if record.roles.iter().any(|of_pair| of_pair == role) {
+            // Another database may have been pointed at this server meanwhile.
+            check_unshared(&self.store.state(), database, record)?;
             retried(|| server::shut(database, &record.manager, role)).await?;
         } else if !role.is_empty() {
             remark = format!("{role} is not of the pair and was left as it is: shut it yourself if nothing needs it");

@@ -125,7 +125,7 @@ impl Refresher {
 
     /// Has an edge try a new value. Only while there is no value yet, or no edge
     /// at all, is one taken untried.
-    async fn try_out(&self, state: &State, credential: &Credential, serves: bool) -> Result<(), String> {
+    pub(crate) async fn try_out(&self, state: &State, credential: &Credential, serves: bool) -> Result<(), String> {
         if usable_edges(state, &self.registry).is_empty() {
             let enrolled = state.edges.values().any(|edge| edge.value.revoked.is_none());
             return match serves && enrolled {

@@ -4,6 +4,8 @@
 //! all of them ([`receipt`]). The state is encoded once per revision, and a
 //! slow or dead edge delays nobody else.
 
+#[cfg(test)]
+mod candidates;
 mod commits;
 mod encode;
 mod items;

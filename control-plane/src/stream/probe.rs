@@ -59,7 +59,10 @@ impl Registry {
     pub(crate) async fn probe(&self, edges: Vec<Arc<Connected>>, database: &DatabaseName) -> Vec<v1::EdgeProbe> {
         let deadline = Instant::now() + PROBE_TIMEOUT;
         let asked = edges.iter().map(|edge| async move {
-            v1::EdgeProbe { edge_id: edge.id.to_string(), result: self.probe_one(edge, database, None, || true, deadline).await }
+            v1::EdgeProbe {
+                edge_id: edge.id.to_string(),
+                result: self.probe_one(edge, database, None, || true, deadline).await,
+            }
         });
         futures_util::future::join_all(asked).await
     }

@@ -96,7 +96,9 @@ pub(crate) fn begin(draft: &mut Draft<'_>, record: &RotationRecord, wish: Wish) 
         remark: String::new(),
     };
     let mut next = record.clone();
-    next.next_at = record.every.map(|every| draft.now().plus(every));
+    // Less up to a tenth, so that many do not come at once.
+    let jitter = u32::from(uuid::Uuid::new_v4().as_bytes()[0]);
+    next.next_at = record.every.map(|every| draft.now().plus(every - every / 10 * jitter / 255));
     next.run = Some(run);
     Ok(next)
 }

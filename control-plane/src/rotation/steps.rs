@@ -127,12 +127,24 @@ impl Engine {
             return to(Step::Drained);
         }
         let began = Instant::now();
-        let connection = retried(|| connect(database, &record.manager)).await?;
+        let mut connection = retried(|| connect(database, &record.manager)).await?;
+        let mut failures = 0;
         loop {
             if !self.still_wanted(task) {
                 return Ok(None);
             }
-            let sessions = server::sessions(&connection, old).await.map_err(|error| error.to_string())?;
+            let sessions = match server::sessions(&connection, old).await {
+                Ok(sessions) => sessions,
+                Err(error) if failures < RETRIES.len() => {
+                    tracing::warn!(%error, "a rotation asks its server again");
+                    sleep(RETRIES[failures]).await;
+                    failures += 1;
+                    connection = retried(|| connect(database, &record.manager)).await?;
+                    continue;
+                }
+                Err(error) => return Err(error.to_string()),
+            };
+            failures = 0;
             if sessions == 0 {
                 return to(Step::Drained);
             }

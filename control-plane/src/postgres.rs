@@ -1,11 +1,13 @@
 //! The control plane's own connections to databases: to set passwords as a
 //! manager, and to prove that a new one lets in. Only [`crate::rotation`] uses
 //! them. The same TLS as on the edges, with SCRAM's channel binding.
-//! Invariant: no text of this module holds a password or a verifier.
+//! Invariants: no text of this module holds a password or a verifier. Whoever
+//! asks for a password in clear gets it only where nobody else can listen or
+//! stand in: on this machine, or by TLS that has proven who answers.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, net::IpAddr, time::Duration};
 
-use nla_domain::database::Database;
+use nla_domain::database::{Database, SslMode};
 use nla_proto::tls::postgres as tls;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -75,13 +77,37 @@ async fn log_in(database: &Database, login: &Login) -> Result<Client, ServerErro
     }
     let stream = TcpStream::connect((host, port.get())).await.map_err(unreachable)?;
     match tls::client_config(database).map_err(|error| ServerError(error.to_string()))? {
-        None => start(config.ssl_mode(config::SslMode::Disable), stream, NoTls).await,
+        None => {
+            plain_is_local(stream.peer_addr().map_err(unreachable)?.ip())?;
+            start(config.ssl_mode(config::SslMode::Disable), stream, NoTls).await
+        }
         Some(tls) => {
+            config.channel_binding(channel_binding(database.sslmode));
             let mut maker = MakeRustlsConnect::new(rustls::ClientConfig::clone(&tls));
             let tls = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut maker, host)
                 .map_err(|_| ServerError::new("the host is not a valid TLS server name"))?;
             start(config.ssl_mode(config::SslMode::Require), stream, tls).await
         }
+    }
+}
+
+/// Without TLS anybody on the way could ask for the password in clear. A name
+/// says nothing of where it leads to.
+fn plain_is_local(peer: IpAddr) -> Result<(), ServerError> {
+    if peer.to_canonical().is_loopback() {
+        return Ok(());
+    }
+    Err(ServerError::new(
+        "its server is on another machine, and passwords go there with TLS only: choose another sslmode than disable",
+    ))
+}
+
+/// Where TLS does not tell who answers, the server has to prove that it knows
+/// the password and ends the TLS itself.
+fn channel_binding(sslmode: SslMode) -> config::ChannelBinding {
+    match sslmode {
+        SslMode::Disable | SslMode::Require => config::ChannelBinding::Require,
+        SslMode::VerifyCa | SslMode::VerifyFull => config::ChannelBinding::Prefer,
     }
 }
 
@@ -152,10 +178,40 @@ fn explain(error: &tokio_postgres::Error) -> ServerError {
         if inner.to_string() == "server does not support TLS" {
             return ServerError::new("its server does not offer TLS, and the configured sslmode asks for it");
         }
+        if inner.to_string().contains("channel binding") {
+            return ServerError::new(
+                "its server offers no SCRAM with channel binding, without which sslmode=require sends no password: \
+                 give the server a SCRAM password and an RSA or ECDSA certificate, or choose verify-full",
+            );
+        }
         source = match inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             Some(wrapped) => Some(wrapped),
             None => inner.source(),
         };
     }
     ServerError::new("the connection to its server ended unexpectedly")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_go_nowhere_in_clear() {
+        for (peer, local) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("192.0.2.1", false),
+            ("::ffff:192.0.2.1", false),
+            ("0.0.0.0", false),
+            ("fe80::1", false),
+        ] {
+            assert_eq!(plain_is_local(peer.parse().unwrap()).is_ok(), local, "{peer}");
+        }
+        for mode in [SslMode::Disable, SslMode::Require] {
+            assert_eq!(channel_binding(mode), config::ChannelBinding::Require, "{mode:?}");
+        }
+    }
 }

@@ -269,12 +269,12 @@ impl App {
         tasks.spawn(async move { never(rotations.run().await) });
         let keys = Arc::clone(&context.keys);
         tasks.spawn(async move { never(keys.run().await) });
-        let refresher = Refresher {
+        let refresher = Arc::new(Refresher {
             store: context.store.clone(),
             registry: Arc::clone(&context.sync.registry),
             clock: Arc::clone(&context.clock),
             allowed: context.allowed_sources.clone(),
-        };
+        });
         tasks.spawn(async move { never(Box::pin(refresher.run()).await) });
         if let Some(schedule) = backups::Schedule::of(&config, &context) {
             tasks.spawn(async move { never(schedule.run().await) });

@@ -65,7 +65,8 @@ struct RawStaleness {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawCredentials {
-    exec: Vec<PathBuf>,
+    exec: Vec<String>,
+    exec_env: Vec<String>,
     files_under: Vec<PathBuf>,
     env: Vec<String>,
 }
@@ -228,16 +229,24 @@ fn staleness(key: &'static str, seconds: Option<u64>, default: Duration) -> Resu
 
 /// Paths that mean one place, wherever the program was started.
 fn sources(raw: RawCredentials) -> Result<AllowedSources, ConfigError> {
-    let keys = [("credentials.exec", &raw.exec), ("credentials.files_under", &raw.files_under)];
-    for (key, path) in keys.into_iter().flat_map(|(key, paths)| paths.iter().map(move |path| (key, path))) {
-        if !path.is_absolute() || path.components().count() < 2 {
-            return Err(ConfigError::value(key, path.display(), "absolute paths below /"));
+    let below_root = |path: &Path| path.is_absolute() && path.components().count() >= 2;
+    // Compared as text, so that there must be one way to write it.
+    let plain = |line: &String| line.split_ascii_whitespace().collect::<Vec<_>>().join(" ") == *line;
+    let program = |line: &String| below_root(Path::new(line.split(' ').next().unwrap_or_default()));
+    if let Some(line) = raw.exec.iter().find(|line| !program(line) || !plain(line)) {
+        let wanted = "an absolute path below / and the program's arguments, between single spaces";
+        return Err(ConfigError::value("credentials.exec", line, wanted));
+    }
+    if let Some(path) = raw.files_under.iter().find(|path| !below_root(path)) {
+        return Err(ConfigError::value("credentials.files_under", path.display(), "absolute paths below /"));
+    }
+    for (key, names) in [("credentials.env", &raw.env), ("credentials.exec_env", &raw.exec_env)] {
+        if let Some(name) = names.iter().find(|name| name.is_empty() || name.starts_with("NLA_") || name.contains('='))
+        {
+            return Err(ConfigError::value(key, name, "names of variables that are not NLA's own"));
         }
     }
-    if let Some(name) = raw.env.iter().find(|name| name.is_empty() || name.starts_with("NLA_") || name.contains('=')) {
-        return Err(ConfigError::value("credentials.env", name, "names of variables that are not NLA's own"));
-    }
-    Ok(AllowedSources { exec: raw.exec, files_under: raw.files_under, env: raw.env })
+    Ok(AllowedSources { exec: raw.exec, exec_env: raw.exec_env, files_under: raw.files_under, env: raw.env })
 }
 
 fn count(key: &'static str, number: Option<u64>, default: u32) -> Result<u32, ConfigError> {

@@ -54,6 +54,8 @@ fn a_refusal_names_key_value_and_range() {
         ("a.toml", "data_dir = 'd'\n[log]\nlevel = 'a=b=c'", "log.level"),
         ("a.toml", "data_dir = 'd'\nshutdown_seconds = 301", "0 to 300"),
         ("a.toml", "data_dir = 'd'\n[credentials]\nexec = ['vault']", "credentials.exec"),
+        ("a.toml", "data_dir = 'd'\n[credentials]\nexec = ['/bin/vault  x']", "credentials.exec"),
+        ("a.toml", "data_dir = 'd'\n[credentials]\nexec_env = ['NLA_KEY']", "credentials.exec_env"),
         ("a.toml", "data_dir = 'd'\n[credentials]\nfiles_under = ['/']", "credentials.files_under"),
         ("a.toml", "data_dir = 'd'\n[credentials]\nenv = ['NLA_KEY']", "credentials.env"),
         ("a.toml", "data_dir = 'd'\n[backup]\nkeep = 3", "backup.dir is missing"),

@@ -1,7 +1,7 @@
 //! What a rotation needs of the edges: one that tries the new credential, and
 //! all of them using it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use nla_domain::{
     clock::Timestamp,
@@ -10,7 +10,10 @@ use nla_domain::{
 };
 use nla_proto::v1;
 
-use crate::{store::State, stream::Registry};
+use crate::{
+    store::{State, Store},
+    stream::{Connected, Registry},
+};
 
 /// A heartbeat that was under way when the credential was published, and the
 /// difference between two clocks.
@@ -25,16 +28,43 @@ pub(super) struct Missing {
     pub(super) refused: Option<String>,
 }
 
+/// How many edges try a credential that the ones before could not use.
+const MOST_TRIES: usize = 3;
+/// As edges name the step at which a server refuses a password: another edge
+/// would be refused as well, and each refusal counts with the server.
+const REFUSED_LOGIN: &str = "authenticate";
+
+/// True for an edge that may hold credentials: enrolled, not banned and not in
+/// quarantine.
+pub(crate) fn is_trusted(state: &State, edge: &EdgeId) -> bool {
+    let record = state.edges.get(edge).map(|stored| &stored.value);
+    record.is_some_and(|record| record.revoked.is_none() && record.quarantine.is_none())
+}
+
+/// The connected edges that may try a credential.
+pub(crate) fn usable(state: &State, registry: &Registry) -> Vec<Arc<Connected>> {
+    registry.connected().into_iter().filter(|edge| is_trusted(state, &edge.id)).collect()
+}
+
 /// Has one edge log in with a credential that it does not hold.
 ///
 /// # Errors
-/// Why no connected edge could.
-pub(crate) async fn verify(registry: &Registry, candidate: &Credential) -> Result<(), String> {
+/// Why none of the edges that may hold credentials could.
+pub(crate) async fn verify(store: &Store, registry: &Registry, candidate: &Credential) -> Result<(), String> {
     let mut last = "the edge that could have tried the new password has gone".to_owned();
-    for edge in registry.connected() {
-        match registry.probe_candidate(&edge, candidate).await {
-            Some(result) if result.ok => return Ok(()),
-            Some(result) => last = format!("{} cannot use it, at {}: {}", edge.id, result.stage, result.error),
+    let edges = usable(&store.state(), registry);
+    for edge in edges.into_iter().take(MOST_TRIES) {
+        // Somebody may put it in quarantine while it tries.
+        let trusted = || is_trusted(&store.state(), &edge.id);
+        match registry.probe_candidate(&edge, candidate, trusted).await {
+            Some(result) if result.ok && trusted() => return Ok(()),
+            Some(result) if result.ok => last = format!("{} may not try it any more", edge.id),
+            Some(result) => {
+                last = format!("{} cannot use it, at {}: {}", edge.id, result.stage, result.error);
+                if result.stage == REFUSED_LOGIN {
+                    break;
+                }
+            }
             None => last = format!("{} did not answer", edge.id),
         }
     }

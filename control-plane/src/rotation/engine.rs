@@ -28,6 +28,11 @@ use crate::{
 
 /// Schedules are looked at that often.
 const PERIOD: Duration = Duration::from_secs(5);
+/// Scheduled rotations that are under way at the same time: what goes wrong with
+/// one should not have gone wrong with all.
+const AT_ONCE: usize = 2;
+/// Until a scheduled rotation that could not begin is tried again.
+const PUT_OFF: Duration = Duration::from_secs(3600);
 /// A store that cannot commit, such as on a full disk, is tried again.
 const STORE_PAUSE: Duration = Duration::from_secs(2);
 
@@ -125,7 +130,10 @@ impl Engine {
             record.next_at.is_some_and(|at| at <= now) && !record.run.as_ref().is_some_and(Run::is_open)
         };
         let state = self.store.state();
-        for stored in state.rotations.values().filter(|stored| due(&stored.value)) {
+        let scheduled = |run: &Run| run.is_moving() && run.started_by == ACTOR;
+        let runs = state.rotations.values().filter_map(|stored| stored.value.run.as_ref());
+        let room = AT_ONCE.saturating_sub(runs.filter(|run| scheduled(run)).count());
+        for stored in state.rotations.values().filter(|stored| due(&stored.value)).take(room) {
             let name = stored.value.database.clone();
             let began = self.store.mutate(ACTOR, {
                 let name = name.clone();
@@ -141,8 +149,28 @@ impl Engine {
                 Ok(()) => tracing::info!(database = %name, "a scheduled rotation begins"),
                 Err(failure) => {
                     tracing::error!(database = %name, error = failure.message, "a scheduled rotation cannot begin");
+                    self.put_off(name, failure.message).await;
                 }
             }
+        }
+    }
+
+    /// Records that a scheduled rotation could not begin, and tries it later.
+    async fn put_off(&self, name: DatabaseName, why: String) {
+        let shown = name.clone();
+        let change = move |draft: &mut Draft<'_>| {
+            let Some(before) = draft.state().rotations.get(&name).cloned() else { return Ok(()) };
+            let mut record = before.value.clone();
+            record.next_at = Some(draft.now().plus(PUT_OFF));
+            let mut event = event("begin by schedule", &record, &before.value);
+            event.outcome = nla_proto::v1::Outcome::Failed.into();
+            event.reason = why;
+            draft.event(event);
+            draft.put(record);
+            Ok(())
+        };
+        if let Err(failure) = self.store.mutate(ACTOR, change).await {
+            tracing::error!(database = %shown, error = failure.message, "that cannot be recorded");
         }
     }
 
@@ -211,4 +239,34 @@ impl Engine {
 fn same_step(one: &Run, other: &Run) -> bool {
     let key = |run: &Run| (run.number, run.step, run.reverting, run.force, run.is_moving());
     key(one) == key(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, *};
+
+    #[tokio::test]
+    async fn schedules_begin_two_at_once_and_put_off_what_cannot_begin() {
+        let (store, clock, _folder) = sample::store(|draft| {
+            for name in ["d1", "d2", "d3", "d4", "d5"] {
+                draft.put(sample::database(name, "db.example"));
+                // The first one's pair is the second one's as well.
+                let roles = if name == "d2" { "d1" } else { name };
+                let mut record = sample::record(name, "boss", [&format!("{roles}_a"), &format!("{roles}_b")]);
+                record.every = Some(Duration::from_secs(36_000));
+                record.next_at = Some(draft.now());
+                draft.put(record);
+            }
+        });
+        let engine = Engine::new(store.clone(), Registry::new(8, []), clock);
+        for _ in 0..4 {
+            engine.begin_due().await;
+        }
+        let state = store.state();
+        let moving: Vec<bool> = state.rotations.values().map(|stored| stored.value.run.is_some()).collect();
+        assert_eq!(moving, [false, false, true, true, false]);
+        let after = |name| state.rotations.get(name).unwrap().value.next_at.unwrap().since(engine.now());
+        assert_eq!((after("d1"), after("d2")), (PUT_OFF, PUT_OFF));
+        assert!((32_400..=36_000).contains(&after("d3").as_secs()), "{:?}", after("d3"));
+    }
 }

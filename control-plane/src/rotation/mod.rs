@@ -9,7 +9,10 @@
 
 mod edges;
 mod engine;
+#[cfg(test)]
+pub(crate) mod sample;
 mod server;
+mod shared;
 mod steps;
 
 use std::time::Duration;
@@ -20,7 +23,12 @@ use serde_json::{Value, json};
 
 use crate::store::{Draft, Login, RotationRecord, Run, Step};
 
-pub(crate) use self::{edges::verify as verify_by_edge, engine::Engine, server::check_pair};
+pub(crate) use self::{
+    edges::{usable as usable_edges, verify as verify_by_edge},
+    engine::Engine,
+    server::{check_pair, verify as verify_login},
+    shared::check_unshared,
+};
 
 /// As audit events and logs name the one who does the steps.
 pub(crate) const ACTOR: &str = "control-plane/rotation";
@@ -58,6 +66,8 @@ pub(crate) fn begin(draft: &mut Draft<'_>, record: &RotationRecord, wish: Wish) 
         return Err(Failure::new(ErrorKind::FailedPrecondition, message).with_field("database"));
     }
     let database = draft.state().databases.get(name).ok_or_else(|| Failure::not_found("database", name.as_str()))?;
+    check_unshared(draft.state(), &database.value, record)
+        .map_err(|message| Failure::new(ErrorKind::FailedPrecondition, message).with_field("roles"))?;
     let grace = wish.grace.unwrap_or_else(|| default_grace(&database.value));
     let held = draft.state().credentials.get(name).map(|stored| &stored.value);
     let old = held.map(|held| Login { username: held.username.clone(), password: held.password.clone() });
@@ -86,7 +96,9 @@ pub(crate) fn begin(draft: &mut Draft<'_>, record: &RotationRecord, wish: Wish) 
         remark: String::new(),
     };
     let mut next = record.clone();
-    next.next_at = record.every.map(|every| draft.now().plus(every));
+    // Less up to a tenth, so that many do not come at once.
+    let jitter = u32::from(uuid::Uuid::new_v4().as_bytes()[0]);
+    next.next_at = record.every.map(|every| draft.now().plus(every - every / 10 * jitter / 255));
     next.run = Some(run);
     Ok(next)
 }

@@ -31,7 +31,7 @@ pub(super) async fn set_password(database: &Database, manager: &Login, login: &L
 }
 
 /// Logs in, so that the password is proven.
-pub(super) async fn verify(database: &Database, login: &Login) -> Result<(), ServerError> {
+pub(crate) async fn verify(database: &Database, login: &Login) -> Result<(), ServerError> {
     connect(database, login).await?.run("SELECT 1").await
 }
 

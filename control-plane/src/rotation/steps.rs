@@ -12,10 +12,11 @@ use super::{
     edges::{self, Missing},
     engine::{Advance, Engine, Task},
     server,
+    shared::check_unshared,
 };
 use crate::{
     postgres::{ServerError, connect},
-    store::{Draft, Run, State, Step},
+    store::{Draft, Login, Run, State, Step},
 };
 
 /// Pauses before a server is asked again.
@@ -54,8 +55,10 @@ impl Engine {
                 if !run.emergency && !self.has_edge(task).await {
                     return if self.still_wanted(task) { Err(NO_EDGE.to_owned()) } else { Ok(None) };
                 }
-                if !run.emergency && self.registry.count() > 0 {
-                    edges::verify(&self.registry, &candidate(task, run.generation)).await?;
+                // An edge that has gone meanwhile is no reason to go on without.
+                let may_skip = run.emergency || run.force && !self.sees_edge();
+                if !may_skip {
+                    edges::verify(&self.store, &self.registry, &candidate(task, run.generation)).await?;
                 }
                 to(Step::VerifiedByEdge)
             }
@@ -68,11 +71,15 @@ impl Engine {
         }
     }
 
+    fn sees_edge(&self) -> bool {
+        !edges::usable(&self.store.state(), &self.registry).is_empty()
+    }
+
     /// Waits for an edge that could try the credential: after a start of the
     /// control plane they come back one by one. By force none is needed.
     async fn has_edge(&self, task: &Task) -> bool {
         let began = Instant::now();
-        while self.registry.count() == 0 && !task.run.force {
+        while !self.sees_edge() && !task.run.force {
             if began.elapsed() >= EDGE_PATIENCE || !self.still_wanted(task) {
                 return false;
             }
@@ -120,12 +127,24 @@ impl Engine {
             return to(Step::Drained);
         }
         let began = Instant::now();
-        let connection = retried(|| connect(database, &record.manager)).await?;
+        let mut connection = retried(|| connect(database, &record.manager)).await?;
+        let mut failures = 0;
         loop {
             if !self.still_wanted(task) {
                 return Ok(None);
             }
-            let sessions = server::sessions(&connection, old).await.map_err(|error| error.to_string())?;
+            let sessions = match server::sessions(&connection, old).await {
+                Ok(sessions) => sessions,
+                Err(error) if failures < RETRIES.len() => {
+                    tracing::warn!(%error, "a rotation asks its server again");
+                    sleep(RETRIES[failures]).await;
+                    failures += 1;
+                    connection = retried(|| connect(database, &record.manager)).await?;
+                    continue;
+                }
+                Err(error) => return Err(error.to_string()),
+            };
+            failures = 0;
             if sessions == 0 {
                 return to(Step::Drained);
             }
@@ -145,7 +164,20 @@ impl Engine {
 
     async fn shut_old(&self, task: &Task) -> Result<Option<Advance>, String> {
         let end = if task.run.reverting { Step::Aborted } else { Step::Done };
+        self.in_force_lets_in(task).await?;
         self.shut(task, &task.run.old.username, end).await
+    }
+
+    /// The last look before the way back is closed: somebody may have changed
+    /// the server since the new password was tried.
+    async fn in_force_lets_in(&self, task: &Task) -> Result<(), String> {
+        let Some(held) = in_force(&self.store.state(), task) else {
+            return Err("there is no credential in force any more, so nothing was shut".to_owned());
+        };
+        let login = Login { username: held.username, password: held.password };
+        retried(|| server::verify(&task.database, &login))
+            .await
+            .map_err(|error| format!("the credential in force does not let in, so nothing was shut: {error}"))
     }
 
     async fn shut_new(&self, task: &Task) -> Result<Option<Advance>, String> {
@@ -159,6 +191,8 @@ impl Engine {
         if in_force(&self.store.state(), task).is_some_and(|held| held.username == role) {
             remark = format!("{role} is the credential in force and was left as it is");
         } else if record.roles.iter().any(|of_pair| of_pair == role) {
+            // Another database may have been pointed at this server meanwhile.
+            check_unshared(&self.store.state(), database, record)?;
             retried(|| server::shut(database, &record.manager, role)).await?;
         } else if !role.is_empty() {
             remark = format!("{role} is not of the pair and was left as it is: shut it yourself if nothing needs it");

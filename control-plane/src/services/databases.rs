@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use super::{
     Context,
     change::{Change, parse, required_revision, room},
-    rotations::check_at_rest,
+    rotations::check_ended,
     view,
 };
 use crate::{
@@ -57,6 +57,9 @@ impl v1::databases_server::Databases for Databases {
             let key = RecordKey::Database(database.name.clone());
             let before = Arc::clone(find(draft.state(), &database.name, "database.name")?);
             draft.expect_revision(&key, expected)?;
+            if !same_login(&before.value, &database) {
+                check_ended(draft.state(), &database.name)?;
+            }
             let (old, new) = (view::database_json(&before.value), view::database_json(&database));
             recorder.record(draft, &key, Some(old), Some(new));
             let meta = draft.put(database.clone());
@@ -92,7 +95,7 @@ impl v1::databases_server::Databases for Databases {
             let before = Arc::clone(find(draft.state(), &name, "name")?);
             draft.expect_revision(&key, request.expected_revision)?;
             unused(draft.state(), &name, draft.now())?;
-            check_at_rest(draft.state(), &name)?;
+            check_ended(draft.state(), &name)?;
             recorder.record(draft, &key, Some(view::database_json(&before.value)), None);
             // A database of the same name that comes later must not inherit it.
             let credential = RecordKey::Credential(name.clone());
@@ -147,6 +150,13 @@ impl v1::databases_server::Databases for Databases {
     }
 }
 
+/// True where a login takes the same way to the same place. Another root
+/// certificate may be what mends a rotation.
+fn same_login(one: &Database, other: &Database) -> bool {
+    let way = |database: &Database| (database.endpoint.clone(), database.dbname.clone(), database.sslmode);
+    way(one) == way(other)
+}
+
 fn read(wire: Option<v1::Database>) -> Result<Database, Failure> {
     let wire = wire.ok_or_else(|| Failure::invalid("database", "database is missing"))?;
     let prefixed = |failure: Failure| match &failure.field {
@@ -183,4 +193,40 @@ fn unused(state: &State, name: &DatabaseName, now: nla_domain::clock::Timestamp)
     }
     let message = format!("the database {name} is in use by {}: change or end those first", users.join(", "));
     Err(Failure::new(ErrorKind::FailedPrecondition, message).with_field("name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use nla_domain::database::SslMode;
+
+    use super::*;
+    use crate::{
+        rotation::{Wish, begin, sample},
+        services::rotations::check_at_rest,
+    };
+
+    #[test]
+    fn a_database_stays_where_it_is_until_its_rotation_has_ended() {
+        let (store, _clock, _folder) = sample::store(|draft| {
+            draft.put(sample::database("shop", "db.example"));
+            draft.put(sample::record("shop", "boss", ["a", "b"]));
+            let record = draft.state().rotations.get("shop").unwrap().value.clone();
+            let mut begun = begin(draft, &record, Wish::default()).unwrap();
+            begun.run.as_mut().unwrap().failure = Some("the server is down".into());
+            draft.put(begun);
+        });
+        let name = "shop".parse().unwrap();
+        check_at_rest(&store.state(), &name).unwrap();
+        let error = check_ended(&store.state(), &name).unwrap_err();
+        assert!(error.message.contains("resume or abort"), "{}", error.message);
+        let shop = sample::database("shop", "db.example");
+        assert!(same_login(&shop, &Database { description: "other".into(), ..shop.clone() }));
+        for other in [
+            sample::database("shop", "other.example"),
+            Database { dbname: "other".into(), ..shop.clone() },
+            Database { sslmode: SslMode::VerifyCa, ..shop.clone() },
+        ] {
+            assert!(!same_login(&shop, &other), "{other:?}");
+        }
+    }
 }

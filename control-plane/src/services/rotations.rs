@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     postgres::ServerError,
-    rotation::{Wish, as_json, begin, check_pair},
+    rotation::{Wish, as_json, begin, check_pair, check_unshared, verify_login},
     store::{Draft, Login, Meta, RecordKey, RotationRecord, Run, State, Step, Stored},
 };
 
@@ -54,9 +54,10 @@ impl v1::rotations_server::Rotations for Rotations {
         };
         check_pair(&definition, &record).await.map_err(unfit)?;
         let answer = change.commit(&self.0.store, move |draft, recorder| {
-            if !draft.state().databases.contains_key(&record.database) {
-                return Err(unknown(&record.database));
-            }
+            let found = draft.state().databases.get(&record.database);
+            let definition = Arc::clone(found.ok_or_else(|| unknown(&record.database))?);
+            check_unshared(draft.state(), &definition.value, &record)
+                .map_err(|message| Failure::new(ErrorKind::FailedPrecondition, message).with_field("roles"))?;
             let before = draft.state().rotations.get(&record.database).cloned();
             let mut record = record.clone();
             if let Some(before) = &before {
@@ -114,11 +115,12 @@ impl v1::rotations_server::Rotations for Rotations {
     async fn abort(&self, request: Request<v1::AbortRotationRequest>) -> Result<Response<v1::RotationView>, Status> {
         let (change, request) = Change::of(request, "/nla.v1.Rotations/Abort", |r| &r.idempotency_key)?;
         let name: DatabaseName = parse("database", &request.database)?;
+        let tried = self.try_old(&name).await?;
         let answer = change.commit(&self.0.store, move |draft, recorder| {
             let before = Arc::clone(find(draft.state(), &name)?);
             let mut record = before.value.clone();
             let run = open_run(&mut record)?;
-            abort(draft, recorder, &name, run)?;
+            abort(draft, recorder, &name, run, tried.as_ref())?;
             Ok(put(draft, recorder, &record, Some(&before)))
         });
         Ok(Response::new(answer.await?))
@@ -160,6 +162,25 @@ impl v1::rotations_server::Rotations for Rotations {
             Ok(put(draft, recorder, &record, Some(&before)))
         });
         Ok(Response::new(answer.await?))
+    }
+}
+
+impl Rotations {
+    /// Logs in with the credential from before where an abort would publish it
+    /// again. The login that was proven, if there is such a one.
+    async fn try_old(&self, name: &DatabaseName) -> Result<Option<Login>, Failure> {
+        let state = self.0.store.state();
+        let run = state.rotations.get(name).and_then(|stored| stored.value.run.as_ref());
+        let published = |run: &&Run| matches!(run.step, Step::Published | Step::Acknowledged) && !run.reverting;
+        let old = run.filter(published).map(|run| run.old.clone()).filter(|old| !old.username.is_empty());
+        let (Some(old), Some(database)) = (old, state.databases.get(name)) else { return Ok(None) };
+        verify_login(&database.value, &old).await.map_err(|error| {
+            refused(&format!(
+                "the credential from before does not let in, so it is not put in force again: {error}; mend that, or \
+                 go on with `nlactl credential rotation resume {name}`"
+            ))
+        })?;
+        Ok(Some(old))
     }
 }
 
@@ -224,7 +245,14 @@ impl Context {
 /// Takes a rotation back: before the new credential is out its role is shut
 /// again; afterwards the old one is published again, and the roles change
 /// places. Once the old role is being shut there is no way back.
-fn abort(draft: &mut Draft<'_>, recorder: &Recorder, name: &DatabaseName, run: &mut Run) -> Result<(), Failure> {
+/// `tried` is the login from before that has just let in.
+fn abort(
+    draft: &mut Draft<'_>,
+    recorder: &Recorder,
+    name: &DatabaseName,
+    run: &mut Run,
+    tried: Option<&Login>,
+) -> Result<(), Failure> {
     match run.step {
         Step::Planned | Step::Set | Step::Verified | Step::VerifiedByEdge => run.step = Step::Undoing,
         Step::Undoing => {
@@ -243,6 +271,9 @@ fn abort(draft: &mut Draft<'_>, recorder: &Recorder, name: &DatabaseName, run: &
             let Some(held) = held.filter(|held| held.value.generation == run.generation) else {
                 return Err(refused("somebody has set another credential since: `resume` ends the rotation"));
             };
+            if tried != Some(&run.old) {
+                return Err(refused("the rotation has just reached its next step: abort it once more"));
+            }
             let credential = Credential {
                 database: name.clone(),
                 username: run.old.username.clone(),
@@ -329,6 +360,21 @@ fn refused(message: &str) -> Failure {
 
 fn unfit(error: ServerError) -> Failure {
     Failure::new(ErrorKind::FailedPrecondition, error.to_string()).with_field("manager_username")
+}
+
+/// Refuses while the newest rotation has not ended, also when it failed: it has
+/// to shut a role on the server that the database names.
+pub(super) fn check_ended(state: &State, name: &DatabaseName) -> Result<(), Failure> {
+    check_at_rest(state, name)?;
+    let open = state.rotations.get(name).and_then(|stored| stored.value.run.as_ref()).is_some_and(Run::is_open);
+    if open {
+        let message = format!(
+            "the last rotation of {name} failed and has not ended: `nlactl credential rotation show {name}`, then \
+             resume or abort it"
+        );
+        return Err(Failure::new(ErrorKind::FailedPrecondition, message).with_field("database"));
+    }
+    Ok(())
 }
 
 /// Refuses while a rotation moves that would replace what is to be set.

@@ -20,8 +20,10 @@ pub(crate) use self::{
 /// What operators may name as a source. Nothing, unless the configuration says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowedSources {
-    /// Programs, by their whole path.
-    pub exec: Vec<PathBuf>,
+    /// Programs with their arguments, between single spaces.
+    pub exec: Vec<String>,
+    /// Environment variables of ours that programs get as well.
+    pub exec_env: Vec<String>,
     /// Folders whose files may be read.
     pub files_under: Vec<PathBuf>,
     /// Environment variables, by name.
@@ -33,7 +35,12 @@ pub struct AllowedSources {
 pub(crate) enum Source {
     File(PathBuf),
     Env(String),
-    Exec(PathBuf, Vec<String>),
+    Exec {
+        program: PathBuf,
+        arguments: Vec<String>,
+        /// Variables of ours that it gets.
+        env: Vec<String>,
+    },
 }
 
 /// Longest text of a source.
@@ -60,10 +67,11 @@ impl Source {
                 if !program.is_absolute() {
                     return Err("exec: needs the absolute path of a program".to_owned());
                 }
-                if !allowed.exec.contains(&program) {
-                    return Err(not_allowed("exec", "the program's path"));
+                // Whole: an argument can make a program do anything.
+                if !allowed.exec.iter().any(|line| line == rest) {
+                    return Err(not_allowed("exec", "the whole command line"));
                 }
-                Ok(Self::Exec(program, words.map(str::to_owned).collect()))
+                Ok(Self::Exec { program, arguments: words.map(str::to_owned).collect(), env: allowed.exec_env.clone() })
             }
             _ => Err("must begin with file:, env: or exec:".to_owned()),
         }
@@ -95,7 +103,8 @@ mod tests {
     #[test]
     fn only_what_is_allowed_is_a_source() {
         let allowed = AllowedSources {
-            exec: vec!["/usr/bin/vault".into()],
+            exec: vec!["/usr/bin/vault read shop".into()],
+            exec_env: vec![],
             files_under: vec!["/run/secrets".into()],
             env: vec!["SHOP".into()],
         };
@@ -109,6 +118,9 @@ mod tests {
             ("env:SHOP", None),
             ("env:HOME", Some("credentials.env")),
             ("exec:/usr/bin/vault read shop", None),
+            ("exec:/usr/bin/vault", Some("credentials.exec")),
+            ("exec:/usr/bin/vault read shop2", Some("credentials.exec")),
+            ("exec:/usr/bin/vault read shop more", Some("credentials.exec")),
             ("exec:/usr/bin/vault2", Some("credentials.exec")),
             ("exec:/bin/sh -c /usr/bin/vault", Some("credentials.exec")),
             ("exec:vault", Some("absolute")),

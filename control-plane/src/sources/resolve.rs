@@ -14,6 +14,11 @@ use super::Source;
 
 /// Programs that ask a remote vault take a second or two.
 const EXEC_TIMEOUT: Duration = Duration::from_secs(10);
+/// A network's file system can hang.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const STUCK: &str = "the file could not be read within 20 s";
+/// What hardly any program does without.
+const BASE_ENV: [&str; 3] = ["PATH", "HOME", "LANG"];
 const MAX_OUTPUT_BYTES: u64 = 64 << 10;
 
 /// What a source gave.
@@ -39,7 +44,8 @@ pub(crate) async fn resolve(source: &Source) -> Result<Resolved, String> {
     match source {
         Source::File(path) => {
             let path = path.clone();
-            let read = tokio::task::spawn_blocking(move || files::read_private(&path)).await;
+            let read = tokio::task::spawn_blocking(move || files::read_private(&path));
+            let read = timeout(READ_TIMEOUT, read).await.map_err(|_| STUCK.to_owned())?;
             let bytes = read.map_err(|_| "the file cannot be read".to_owned())?.map_err(|error| with_cause(&error))?;
             parse(&bytes)
         }
@@ -47,7 +53,7 @@ pub(crate) async fn resolve(source: &Source) -> Result<Resolved, String> {
             let value = std::env::var(name).map_err(|_| format!("the variable {name} is not set, or is not UTF-8"))?;
             parse(Zeroizing::new(value).as_bytes())
         }
-        Source::Exec(program, arguments) => parse(&run(program, arguments).await?),
+        Source::Exec { program, arguments, env } => parse(&run(program, arguments, env).await?),
     }
 }
 
@@ -70,13 +76,16 @@ impl Drop for Group {
     }
 }
 
-async fn run(program: &Path, arguments: &[String]) -> Result<Zeroizing<Vec<u8>>, String> {
+async fn run(program: &Path, arguments: &[String], env: &[String]) -> Result<Zeroizing<Vec<u8>>, String> {
     let name = program.display();
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    // Our own settings are not the program's affair.
-    for (key, _) in std::env::vars_os().filter(|(key, _)| key.as_encoded_bytes().starts_with(b"NLA_")) {
-        command.env_remove(key);
+    // Our own settings and secrets are not the program's affair.
+    command.env_clear();
+    for key in BASE_ENV.into_iter().chain(env.iter().map(String::as_str)) {
+        if let Some(value) = std::env::var_os(key) {
+            command.env(key, value);
+        }
     }
     let mut child = command
         .process_group(0)
@@ -156,9 +165,23 @@ mod tests {
         assert!(parse(&[b'x'; 1_001]).is_err());
     }
 
+    fn shell(script: &str, env: &[&str]) -> Source {
+        let env = env.iter().map(|&name| name.to_owned()).collect();
+        Source::Exec { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()], env }
+    }
+
+    #[tokio::test]
+    async fn programs_get_the_variables_that_they_are_given() {
+        // Set by whatever runs the tests.
+        let script = "echo \"${PATH:+path}${CARGO_MANIFEST_DIR:+cargo}\"";
+        for (env, expected) in [(vec![], "path"), (vec!["CARGO_MANIFEST_DIR", "NLA_NOT_SET"], "pathcargo")] {
+            assert_eq!(resolve(&shell(script, &env)).await.unwrap().password.expose(), expected);
+        }
+    }
+
     #[tokio::test]
     async fn programs_are_bounded() {
-        let shell = |script: &str| Source::Exec("/bin/sh".into(), vec!["-c".into(), script.into()]);
+        let shell = |script: &str| shell(script, &[]);
         assert_eq!(resolve(&shell("echo hunter2")).await.unwrap().password.expose(), "hunter2");
         for (script, reason) in [
             ("echo hunter2; exit 3", "exit status: 3"),
@@ -168,7 +191,9 @@ mod tests {
             let error = resolve(&shell(script)).await.unwrap_err();
             assert!(error.contains(reason) && !error.contains("hunter2"), "{script}: {error}");
         }
-        let missing = resolve(&Source::Exec("/no/such/program".into(), vec![])).await.unwrap_err();
+        let missing = resolve(&Source::Exec { program: "/no/such/program".into(), arguments: vec![], env: vec![] })
+            .await
+            .unwrap_err();
         assert!(missing.contains("cannot be started"), "{missing}");
     }
 
@@ -177,7 +202,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pid = folder.path().join("pid");
         let script = format!("sleep 300 & echo $! > {}; wait", pid.display());
-        let error = resolve(&Source::Exec("/bin/sh".into(), vec!["-c".into(), script])).await.unwrap_err();
+        let error = resolve(&shell(&script, &[])).await.unwrap_err();
         assert!(error.contains("did not end within 10 s"), "{error}");
         let child = std::fs::read_to_string(&pid).unwrap();
         let gone = || {

@@ -4,6 +4,8 @@
 //! all of them ([`receipt`]). The state is encoded once per revision, and a
 //! slow or dead edge delays nobody else.
 
+#[cfg(test)]
+mod candidates;
 mod commits;
 mod encode;
 mod items;
@@ -18,5 +20,5 @@ mod tombstones;
 
 pub(crate) use published::Published;
 pub(crate) use publisher::Publisher;
-pub(crate) use registry::Registry;
+pub(crate) use registry::{Connected, Registry};
 pub(crate) use session::{Session, SyncContext};

@@ -59,14 +59,24 @@ impl Registry {
     pub(crate) async fn probe(&self, edges: Vec<Arc<Connected>>, database: &DatabaseName) -> Vec<v1::EdgeProbe> {
         let deadline = Instant::now() + PROBE_TIMEOUT;
         let asked = edges.iter().map(|edge| async move {
-            v1::EdgeProbe { edge_id: edge.id.to_string(), result: self.probe_one(edge, database, None, deadline).await }
+            v1::EdgeProbe {
+                edge_id: edge.id.to_string(),
+                result: self.probe_one(edge, database, None, || true, deadline).await,
+            }
         });
         futures_util::future::join_all(asked).await
     }
 
     /// Asks one edge to try a database with a credential that it does not hold.
-    pub(crate) async fn probe_candidate(&self, edge: &Connected, candidate: &Credential) -> Option<v1::ProbeResult> {
-        self.probe_one(edge, &candidate.database, Some(candidate), Instant::now() + PROBE_TIMEOUT).await
+    /// It is not sent when the edge is not `trusted` by then.
+    pub(crate) async fn probe_candidate(
+        &self,
+        edge: &Connected,
+        candidate: &Credential,
+        trusted: impl Fn() -> bool + Send + Sync,
+    ) -> Option<v1::ProbeResult> {
+        let deadline = Instant::now() + PROBE_TIMEOUT;
+        self.probe_one(edge, &candidate.database, Some(candidate), trusted, deadline).await
     }
 
     async fn probe_one(
@@ -74,6 +84,7 @@ impl Registry {
         edge: &Connected,
         database: &DatabaseName,
         candidate: Option<&Credential>,
+        trusted: impl Fn() -> bool + Send + Sync,
         deadline: Instant,
     ) -> Option<v1::ProbeResult> {
         let probe_id = uuid::Uuid::new_v4().to_string();
@@ -87,7 +98,11 @@ impl Registry {
             candidate: candidate.map(v1::CredentialItem::from),
         };
         let message = v1::control_message::Message::ProbeRequest(request);
-        timeout_at(deadline, edge.commands.send(v1::ControlMessage { message: Some(message) })).await.ok()?.ok()?;
+        let place = timeout_at(deadline, edge.commands.reserve()).await.ok()?.ok()?;
+        if !trusted() {
+            return None;
+        }
+        place.send(v1::ControlMessage { message: Some(message) });
         tokio::select! {
             result = timeout_at(deadline, answered) => result.ok()?.ok(),
             () = edge.commands.closed() => None,

@@ -22,8 +22,12 @@ async fn bench() -> (Bench, std::path::PathBuf) {
     let folder = bench.sandbox.folder().join("secrets");
     nla_proto::files::create_private_dir(&folder).unwrap();
     let plane = &mut bench.sandbox.control_plane;
-    plane.config_mut().credentials =
-        AllowedSources { exec: vec![folder.join("login")], files_under: vec![folder.clone()], env: vec![] };
+    plane.config_mut().credentials = AllowedSources {
+        exec: vec![format!("{} shop", folder.join("login").display())],
+        exec_env: vec![],
+        files_under: vec![folder.clone()],
+        env: vec![],
+    };
     plane.stop().await.unwrap();
     plane.resume().await.unwrap();
     bench.connected(1).await;

@@ -76,7 +76,7 @@ async fn a_rotation_survives_kills_at_any_moment() {
     }
     admin.batch_execute(&format!("ALTER ROLE nla_manager PASSWORD '{MANAGER_PASSWORD}'")).await.unwrap();
     let configure = ["credential", "rotation", "configure", "shop", "--manager", "nla_manager"];
-    let roles = ["--role", "nla_reader_a", "--role", "nla_reader_b", "--password-file", "manager.password"];
+    let roles = ["--role", "nla_reader_shop_a", "--role", "nla_reader_shop_b", "--password-file", "manager.password"];
     plane.run(&[&configure[..], &roles[..]].concat());
 
     let web = WebCertificate::make(&folder).unwrap();

@@ -50,7 +50,7 @@ pub(crate) enum RotationCommand {
 The control plane looks at once whether the roles can do it.
 
 Examples:
-  nlactl credential rotation configure shop --manager nla_manager --role nla_reader_a --role nla_reader_b
+  nlactl credential rotation configure shop --manager nla_manager --role nla_reader_shop_a --role nla_reader_shop_b
   nlactl credential rotation configure shop --manager nla_manager --role a --role b --password-file manager.password")]
     Configure(Box<Configure>),
     /// Show a database's rotation, and what leads on if it failed

@@ -20,7 +20,7 @@ pub(crate) struct RotationSqlArgs {
     /// The role whose rights the two login roles have
     #[arg(long, value_name = "ROLE", default_value = "nla_reader", value_parser = parse_name)]
     reader: String,
-    /// The login roles; give two [default: the reader's name with _a and _b]
+    /// The login roles; give two [default: READER_DATABASE_a and READER_DATABASE_b]
     #[arg(long = "role", value_name = "ROLE", num_args = 1, value_parser = parse_name)]
     roles: Vec<String>,
     /// The role that sets their passwords
@@ -31,10 +31,24 @@ pub(crate) struct RotationSqlArgs {
     statement_timeout: Option<Duration>,
 }
 
+/// PostgreSQL cuts longer names without an error.
+const MAX_ROLE_BYTES: usize = 63;
+
+/// The database's name is in it: databases on one server share its roles, and
+/// each rotation shuts one of its own.
+fn default_pair(reader: &str, database: &str) -> Result<[String; 2], CliError> {
+    let pair = ["a", "b"].map(|suffix| format!("{reader}_{database}_{suffix}"));
+    if pair[0].len() > MAX_ROLE_BYTES {
+        let message = format!("{} has more than the {MAX_ROLE_BYTES} bytes of a role's name", pair[0]);
+        return Err(CliError::usage(message).with_next("name two shorter roles with --role"));
+    }
+    Ok(pair)
+}
+
 impl RotationSqlArgs {
     pub(super) fn run(&self, output: &Output) -> Result<(), CliError> {
         let pair: [String; 2] = if self.roles.is_empty() {
-            ["a", "b"].map(|suffix| format!("{}_{suffix}", self.reader))
+            default_pair(&self.reader, self.database.as_str())?
         } else {
             self.roles
                 .clone()
@@ -56,5 +70,17 @@ impl RotationSqlArgs {
         let sql = rotation_script(&rotating);
         let shown = RotationSql { database: rotating.database, roles: rotating.pair, manager: rotating.manager, sql };
         output.script(&shown.sql, &shown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_database_has_a_pair_of_its_own_that_postgresql_does_not_cut() {
+        assert_eq!(default_pair("nla_reader", "shop").unwrap(), ["nla_reader_shop_a", "nla_reader_shop_b"]);
+        assert_eq!(default_pair("r", &"x".repeat(59)).unwrap()[0].len(), MAX_ROLE_BYTES);
+        assert!(default_pair("r", &"x".repeat(60)).is_err());
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 /// An agent is told of its new token within a day.
 const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 3600);
 /// What the control plane waits by default for edges, for our own deadline.
-const DEFAULT_WAIT: Duration = Duration::from_secs(5);
+pub(super) const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 
 /// What to do about an edge that has not confirmed the end of a token.
 pub(super) const SILENT_EDGE: &str = "such an edge refuses the old token once it hears of it or its contact to the control plane is too old: see `nlactl edge list`, or stop the edge";

@@ -15,9 +15,13 @@ use nla_proto::{
     v1::{self, tokens_client::TokensClient},
 };
 
+use tokio::time::Instant;
+
 use super::{
+    super::{receipt, wire_span},
+    get,
     list::list,
-    rotate::{How, SILENT_EDGE},
+    rotate::{DEFAULT_WAIT, How, SILENT_EDGE},
     run_folder::{Run, RunFolder},
 };
 use crate::{
@@ -26,7 +30,10 @@ use crate::{
     input::Confirm,
     output::{
         Output,
-        views::rotation::{Failed, Plan, Planned, Rotated, RotatedToken, Skipped},
+        views::{
+            receipt::Receipt,
+            rotation::{Failed, Plan, Planned, Rotated, RotatedToken, Skipped},
+        },
     },
     session::Session,
     values::TokenFilter,
@@ -75,10 +82,17 @@ impl RotateAll<'_> {
             (None, None) => Run::new(&selection, &request, plan.ids()),
         };
         let mut done = Rotated { skipped: plan.skipped, ..Rotated::default() };
+        let at_once = self.how.overlap().is_zero();
+        // The newest change that ended a token.
+        let mut ended = 0;
         for (number, id) in run.tokens.iter().enumerate() {
             let path = folder.as_ref().map(|folder| folder.token_file(id));
             if let Some(path) = path.filter(|path| path.exists()) {
                 output.hint(&format!("[{}/{count}] {id} was replaced before", number + 1));
+                if at_once {
+                    // Its run may have stopped before it looked at the edges.
+                    ended = ended.max(self.ended_at(&session, id).await?);
+                }
                 done.tokens.push(RotatedToken {
                     predecessor: id.clone(),
                     token_file: Some(path),
@@ -87,7 +101,8 @@ impl RotateAll<'_> {
                 continue;
             }
             match replace(&session, &run, &request, id, folder.as_ref(), output).await {
-                Ok(token) => {
+                Ok((token, revision)) => {
+                    ended = ended.max(revision);
                     output.hint(&format!("[{}/{count}] {id} -> {}", number + 1, token.id));
                     done.tokens.push(token);
                 }
@@ -99,28 +114,43 @@ impl RotateAll<'_> {
                     return Err(error);
                 }
                 Err(error) => {
-                    let error = why(&error);
+                    let lost = lost(&session, id, folder.as_ref()).await;
+                    let error = lost.unwrap_or_else(|| why(&error));
                     output.hint(&format!("[{}/{count}] {id} was not replaced: {error}", number + 1));
                     done.failed.push(Failed { id: id.clone(), error });
                 }
             }
         }
+        if at_once && ended > 0 {
+            done.unconfirmed = unconfirmed(globals, ended).await?;
+        }
         show(output, folder.is_some(), &done)?;
+        let silent =
+            format!("{} did not confirm the end of old tokens in time (revision {ended})", done.unconfirmed.join(", "));
         if done.failed.is_empty() {
-            let unconfirmed = done.unconfirmed();
-            if unconfirmed.is_empty() {
+            if done.unconfirmed.is_empty() {
                 return Ok(());
             }
-            let message = format!(
-                "all are replaced, but {} did not confirm the end of old tokens in time",
-                unconfirmed.join(", ")
-            );
+            let message = format!("all are replaced, but {silent}");
             return Err(CliError::Incomplete { message, next: None }.with_next(SILENT_EDGE));
         }
         let ids: Vec<&str> = done.failed.iter().map(|failed| failed.id.as_str()).collect();
-        let message = format!("{} of {count} tokens were not replaced: {}", ids.len(), ids.join(", "));
+        let mut message = format!("{} of {count} tokens were not replaced: {}", ids.len(), ids.join(", "));
+        if !done.unconfirmed.is_empty() {
+            message = format!("{message}; {silent}");
+        }
         Err(CliError::Incomplete { message, next: None }
-            .with_next("look at each with `nlactl token show`, then replace it with `nlactl token rotate ID`"))
+            .with_next("do what is said of each, or look at it with `nlactl token show ID`"))
+    }
+
+    /// The change that ended a token; 0 where there is no such token any more.
+    async fn ended_at(&self, session: &Session, id: &str) -> Result<u64, CliError> {
+        let Ok(id) = id.parse() else { return Ok(0) };
+        match get(session, &id).await {
+            Ok(token) => Ok(token.meta.map_or(0, |meta| meta.revision)),
+            Err(CliError::Answered { source, .. }) if source.kind == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     /// Which tokens are replaced, and which of those that fit are not.
@@ -147,7 +177,27 @@ impl RotateAll<'_> {
     }
 }
 
-/// Replaces one and puts the new one where it belongs.
+/// The edges that may still accept a token that ended with that revision or an
+/// earlier one. Asked once for all tokens, so that a silent edge is waited for
+/// once.
+async fn unconfirmed(globals: &Globals, revision: u64) -> Result<Vec<String>, CliError> {
+    let deadline = Instant::now() + DEFAULT_WAIT;
+    let receipt = receipt::until(Session::open(globals)?, revision, v1::Staleness::Standard, deadline).await?;
+    Ok(Receipt::from_wire(receipt).outstanding())
+}
+
+/// What to do about a token that was replaced while its successor's text got
+/// lost: the control plane remembers an answer for an hour only.
+async fn lost(session: &Session, id: &str, folder: Option<&RunFolder>) -> Option<String> {
+    let file = folder?.token_file(id);
+    let successor = get(session, &id.parse().ok()?).await.ok()?.successor;
+    let lost = format!("its successor {successor} was made, and the answer with its text got lost; run");
+    let command = format!("nlactl token rotate {successor} --overlap 0s --yes --token-file '{}'", file.display());
+    (!successor.is_empty()).then(|| format!("{lost} `{command}`"))
+}
+
+/// Replaces one and puts the new one where it belongs. With the revision that
+/// did it.
 async fn replace(
     session: &Session,
     run: &Run,
@@ -155,8 +205,13 @@ async fn replace(
     id: &str,
     folder: Option<&RunFolder>,
     output: &Output,
-) -> Result<RotatedToken, CliError> {
-    let request = v1::RotateTokenRequest { idempotency_key: run.key(id), id: id.to_owned(), ..request.clone() };
+) -> Result<(RotatedToken, u64), CliError> {
+    let request = v1::RotateTokenRequest {
+        idempotency_key: run.key(id),
+        id: id.to_owned(),
+        wait: wire_span(Some(Duration::ZERO)),
+        ..request.clone()
+    };
     let answer = session
         .call(&format!("rotate token {id}"), request, async |channel, request| {
             TokensClient::new(channel).rotate(request).await
@@ -165,7 +220,6 @@ async fn replace(
     let new = answer.token.unwrap_or_default();
     let text = Secret::new(answer.token_text);
     let mut token = RotatedToken { id: new.id, predecessor: id.to_owned(), ..Default::default() };
-    token.unconfirmed = answer.edges.into_iter().filter(|edge| !edge.applied).map(|edge| edge.edge_id).collect();
     match folder {
         Some(folder) => {
             let path = folder.token_file(id);
@@ -181,7 +235,7 @@ async fn replace(
             token.token_text = None;
         }
     }
-    Ok(token)
+    Ok((token, answer.revision))
 }
 
 /// Without a folder each token was shown by itself.

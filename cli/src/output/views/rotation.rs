@@ -85,17 +85,8 @@ pub(crate) struct Rotated {
     pub(crate) failed: Vec<Failed>,
     /// Not tried any more.
     pub(crate) left: Vec<String>,
-}
-
-impl Rotated {
-    /// Edges on which the end of an old token is not confirmed.
-    pub(crate) fn unconfirmed(&self) -> Vec<&str> {
-        let mut edges: Vec<&str> =
-            self.tokens.iter().flat_map(|token| &token.unconfirmed).map(String::as_str).collect();
-        edges.sort_unstable();
-        edges.dedup();
-        edges
-    }
+    /// Edges that did not confirm the end of the old tokens in time.
+    pub(crate) unconfirmed: Vec<String>,
 }
 
 /// A new token.
@@ -107,8 +98,6 @@ pub(crate) struct RotatedToken {
     #[serde(serialize_with = "exposed")]
     pub(crate) token_text: Option<Secret>,
     pub(crate) token_file: Option<PathBuf>,
-    /// Edges that did not confirm the end of the old token in time.
-    pub(crate) unconfirmed: Vec<String>,
 }
 
 /// A token that could not be replaced.

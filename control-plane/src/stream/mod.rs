@@ -20,5 +20,5 @@ mod tombstones;
 
 pub(crate) use published::Published;
 pub(crate) use publisher::Publisher;
-pub(crate) use registry::{Connected, Registry};
+pub(crate) use registry::{Began, Connected, Registry};
 pub(crate) use session::{Session, SyncContext};

@@ -4,6 +4,7 @@
 //! all of them ([`receipt`]). The state is encoded once per revision, and a
 //! slow or dead edge delays nobody else.
 
+mod bucket;
 #[cfg(test)]
 mod candidates;
 mod commits;

@@ -34,7 +34,7 @@ use crate::{
     services::{self, BackupLog, Context},
     sources::Refresher,
     store::{State, Store, StoreError, StoreOptions},
-    stream::{Publisher, Registry, SyncContext},
+    stream::{Began, Publisher, Registry, SyncContext},
     tasks::Expiry,
     uses::Uses,
 };
@@ -189,7 +189,9 @@ async fn assemble(config: &Config, clock: &Arc<dyn WallClock>, store: Store) -> 
     let addresses = (local(&main, config.listen)?, local(&enrolment, config.enrolment_listen)?);
     let publisher = Publisher::new(store.clone());
     let (refusals, refused) = Refusals::new();
-    let registry = Registry::new(as_usize(config.limits.connected_edges), store.state().edges.keys().cloned());
+    let state = store.state();
+    let began = Began::now(clock.now(), state.restored_at);
+    let registry = Registry::new(as_usize(config.limits.connected_edges), began, state.edges.keys().cloned());
     let context = Arc::new(Context {
         clock: Arc::clone(clock),
         keys: KeyRotation::new(store.clone(), KekFile::new(&config.key_file, &config.data_dir), Arc::clone(clock)),

@@ -4,6 +4,7 @@
 //! all of them ([`receipt`]). The state is encoded once per revision, and a
 //! slow or dead edge delays nobody else.
 
+mod bucket;
 #[cfg(test)]
 mod candidates;
 mod commits;
@@ -20,5 +21,5 @@ mod tombstones;
 
 pub(crate) use published::Published;
 pub(crate) use publisher::Publisher;
-pub(crate) use registry::{Connected, Registry};
+pub(crate) use registry::{Began, Connected, Registry};
 pub(crate) use session::{Session, SyncContext};

@@ -112,11 +112,13 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use nla_domain::clock::Timestamp;
+
+    use super::{super::Began, *};
 
     #[tokio::test(start_paused = true)]
     async fn only_the_asked_edge_can_answer_and_silence_ends() {
-        let registry = Registry::new(4, []);
+        let registry = Registry::new(4, Began::now(Timestamp::from_micros(0), None), []);
         let enter = |id: &str| {
             registry.enter(id.parse().unwrap(), "127.0.0.1:1".parse().unwrap(), &v1::Hello::default()).unwrap()
         };

@@ -26,6 +26,9 @@ const CUT_MARGIN: Duration = Duration::from_secs(2);
 /// differ by a thousandth.
 const RATE_MARGIN: u32 = 1_000;
 
+/// Changes that come within this time are looked at together.
+const COALESCE: Duration = Duration::from_millis(20);
+
 /// One edge's answer, and the moment at which it changes by time alone.
 struct Look {
     receipt: v1::EdgeReceipt,
@@ -44,16 +47,19 @@ impl SyncContext {
             let state = self.publisher.state();
             let looks: Vec<Look> =
                 state.edges.values().filter_map(|edge| self.look(&state, edge, revision, class, now)).collect();
-            let complete = looks.iter().all(|look| look.receipt.state() != Reached::Pending);
+            // Edges that a restored store does not know are not in the list.
+            let unknown_until = self.unknown_until(&state, class).filter(|until| *until > now);
+            let complete = unknown_until.is_none() && looks.iter().all(|look| look.receipt.state() != Reached::Pending);
             if complete || now >= deadline {
                 let edges = looks.into_iter().map(|look| look.receipt).collect();
                 return v1::Receipt { revision: revision.0, complete, edges };
             }
             let pending = looks.iter().filter(|look| look.receipt.state() == Reached::Pending);
-            let next = pending.filter_map(|look| look.fence).min().map_or(deadline, |fence| fence.min(deadline));
+            let fences = pending.filter_map(|look| look.fence).chain(unknown_until).filter(|fence| *fence > now);
+            let next = fences.min().map_or(deadline, |fence| fence.min(deadline));
             tokio::select! {
                 // The sender lives in the registry.
-                Ok(()) = progress.changed() => {}
+                Ok(()) = progress.changed() => tokio::time::sleep(COALESCE).await,
                 () = sleep_until(next) => {}
                 // An answer now is better than none.
                 () = self.shutdown.cancelled() => {
@@ -67,10 +73,12 @@ impl SyncContext {
     /// When an edge refuses calls of every class, if it hears nothing from now
     /// on; `None` when it never had a state.
     pub(crate) fn fenced_at(&self, edge: &Stored<EdgeRecord>) -> Option<prost_types::Timestamp> {
+        let state = self.publisher.state();
         let known = self.registry.known(&edge.value.id);
         let known = lock(&known);
-        let fence =
-            known.lease()? + bound(&self.publisher.state(), edge, &known, Staleness::Standard, self.clock.now());
+        let bound = |held| self.bound(&state, &known, Staleness::Standard, held);
+        let any = Revision(u64::MAX);
+        let fence = known.fence(any, &bound).max(known.fence_of_others(any, &bound))?;
         Some(self.wall(fence, Instant::now()))
     }
 
@@ -93,26 +101,34 @@ impl SyncContext {
         // revision or a later one first, and one that is seen here to have sent
         // it confirms nothing older.
         let connected = self.registry.get(id);
-        let may_confirm = connected.as_ref().is_some_and(|edge| edge.told() < revision);
+        let may_confirm = connected.as_ref().map(|edge| edge.told()).filter(|told| *told < revision);
         let known = self.registry.known(id);
         let known = lock(&known);
-        let bound = bound(state, edge, &known, class, self.clock.now());
-        let ack = known.ack_of(revision);
-        let fence = if may_confirm { Some(now) } else { known.lease_before(revision) }.map(|from| from + bound);
-        if let Some(ban) = &edge.value.revoked {
+        let bound = |held| self.bound(state, &known, class, held);
+        let refuses = known.refuses(revision);
+        // What it has acknowledged it decides by, but for what it refused.
+        let ack = known.ack_of(revision).filter(|_| !refuses);
+        let below = if refuses { Revision(u64::MAX) } else { revision };
+        let confirmed = match may_confirm {
+            Some(told) => Some(now + bound(told)),
+            None if refuses && connected.is_some() => Some(now + bound(Revision(0))),
+            None => known.fence(below, &bound),
+        };
+        let own = confirmed.filter(|_| ack.is_none());
+        let fence = own.max(known.fence_of_others(revision, &bound));
+        let pending = fence.is_some_and(|fence| now < fence);
+        if let Some(ban) = &edge.value.revoked
             // A banned edge acknowledges nothing any more. It is named for as
             // long as it may answer calls by what it held; no heartbeat has
             // confirmed that since the ban, this process's or an earlier one's.
-            let over =
-                ack.is_some() || fence.is_none_or(|fence| fence <= now) || self.clock.now().since(ban.at) > bound;
-            if over {
-                return None;
-            }
+            && (!pending || self.registry.began.long_after(ban.at))
+        {
+            return None;
         }
-        let reached = match (&ack, fence) {
-            (Some(_), _) => Reached::Applied,
-            (None, Some(fence)) if now < fence => Reached::Pending,
-            (None, _) => Reached::Fenced,
+        let reached = match (&ack, pending) {
+            (_, true) => Reached::Pending,
+            (Some(_), false) => Reached::Applied,
+            (None, false) => Reached::Fenced,
         };
         let committed = self.publisher.committed_at(revision);
         let after = ack.and_then(|ack| Some(ack.first?.saturating_duration_since(committed?)));
@@ -121,7 +137,7 @@ impl SyncContext {
             state: reached.into(),
             after: after.map(convert::duration),
             calls_cut: ack.map_or(0, |ack| ack.calls_cut),
-            fenced_at: fence.filter(|_| ack.is_none()).map(|fence| self.wall(fence, now)),
+            fenced_at: fence.filter(|_| pending || ack.is_none()).map(|fence| self.wall(fence, now)),
             connected: connected.is_some(),
             revoked: edge.value.revoked.is_some(),
         };
@@ -136,29 +152,37 @@ impl SyncContext {
         let past = nla_domain::clock::Timestamp::from_micros(wall.as_micros().saturating_sub(behind));
         convert::timestamp(past.plus(ahead))
     }
+
+    /// From the receipt of a stamp that was echoed with the revision `held` to
+    /// the end of the last call: the bound that the edge goes by then, and the
+    /// margins.
+    fn bound(&self, state: &State, known: &Known, class: Staleness, held: Revision) -> Duration {
+        let settings = &state.settings;
+        let began = &self.registry.began;
+        // An edge that may still hold older settings goes by their bounds,
+        // which are not remembered.
+        let never_changed = settings.meta.created_at == settings.meta.updated_at;
+        let old = (never_changed || began.long_after(settings.meta.updated_at)) && !began.restored;
+        let certain = (old || held >= settings.meta.revision) && !known.refused_settings(settings.meta.revision);
+        with_margins(if certain { current_bound(state, class) } else { MAX_STALENESS })
+    }
+
+    /// Until when edges that the store does not know may answer calls, because
+    /// it was restored from a backup that is older than they are.
+    fn unknown_until(&self, state: &State, class: Staleness) -> Option<Instant> {
+        let began = &self.registry.began;
+        began.restored.then(|| began.at + with_margins(current_bound(state, class)))
+    }
 }
 
-/// From the receipt of the last stamp to the end of the last call: the bound
-/// that the edge goes by, and the margins.
-fn bound(
-    state: &State,
-    edge: &Stored<EdgeRecord>,
-    known: &Known,
-    class: Staleness,
-    now: nla_domain::clock::Timestamp,
-) -> Duration {
-    let settings = &state.settings;
-    let current = match class {
-        Staleness::Strict => settings.value.strict_staleness,
-        Staleness::Standard => settings.value.strict_staleness.max(settings.value.standard_staleness),
-    };
-    // An edge that may still hold older settings goes by their bounds, which
-    // are not remembered.
-    let changed_at = settings.meta.updated_at;
-    let certain = settings.meta.created_at == changed_at
-        || known.acknowledged() >= settings.meta.revision
-        || edge.meta.created_at > changed_at
-        || now.since(changed_at) > MAX_STALENESS;
-    let bound = if certain { current } else { MAX_STALENESS };
+fn current_bound(state: &State, class: Staleness) -> Duration {
+    let settings = &state.settings.value;
+    match class {
+        Staleness::Strict => settings.strict_staleness,
+        Staleness::Standard => settings.strict_staleness.max(settings.standard_staleness),
+    }
+}
+
+fn with_margins(bound: Duration) -> Duration {
     bound + bound / RATE_MARGIN + CUT_MARGIN
 }

@@ -3,12 +3,16 @@
 //! write; services read. Nothing here waits for an edge while a lock is held.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use nla_domain::id::{EdgeId, Revision};
+use nla_domain::{
+    clock::Timestamp,
+    id::{EdgeId, Revision},
+    snapshot::MAX_STALENESS,
+};
 use nla_proto::v1;
 use tokio::{
     sync::{mpsc, watch},
@@ -18,8 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{known::Known, probe::Probes};
 
-/// Refused items that are kept per edge; more of them say nothing new.
-const MAX_REFUSED_ITEMS: usize = 100;
 /// Requests that wait for an edge's session to pass them on.
 const COMMAND_QUEUE: usize = 16;
 /// Longest text that an edge tells about itself and that is kept.
@@ -34,6 +36,7 @@ pub(crate) struct Registry {
     /// Wakes those who wait for an edge to get on.
     progress: watch::Sender<()>,
     capacity: usize,
+    pub(super) began: Began,
     pub(super) probes: Probes,
 }
 
@@ -49,16 +52,21 @@ pub(crate) struct Connected {
     told: Mutex<Revision>,
     acknowledged: Mutex<Revision>,
     known: Arc<Mutex<Known>>,
-    report: Mutex<Report>,
+    usage: Mutex<Option<v1::Usage>>,
     pub(super) commands: mpsc::Sender<v1::ControlMessage>,
     /// Ends the session: another one has taken its place.
     replaced: CancellationToken,
 }
 
-#[derive(Debug, Default)]
-struct Report {
-    usage: Option<v1::Usage>,
-    refused: BTreeMap<(i32, String), v1::Nack>,
+/// The start of this process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Began {
+    pub(crate) at: Instant,
+    /// By the calendar.
+    pub(crate) wall: Timestamp,
+    /// The store was restored not long before: edges that it does not know may
+    /// have heard from the one that was lost.
+    pub(crate) restored: bool,
 }
 
 /// What is known of an edge while it is connected.
@@ -77,6 +85,21 @@ pub(crate) struct EdgeStatus {
 #[error("as many edges are connected as the configuration allows (limits.connected_edges)")]
 pub(crate) struct RegistryFull;
 
+impl Began {
+    /// Now, on a store that was restored then.
+    pub(crate) fn now(wall: Timestamp, restored_at: Option<Timestamp>) -> Self {
+        let began = Self { at: Instant::now(), wall, restored: false };
+        Self { restored: restored_at.is_some_and(|at| !began.long_after(at)), ..began }
+    }
+
+    /// Whether something was over when this process began that takes as long as
+    /// the longest bound: no later step of the clock changes the answer, and
+    /// one before it would have to be of a day.
+    pub(super) fn long_after(&self, at: Timestamp) -> bool {
+        self.wall.since(at) > 2 * MAX_STALENESS
+    }
+}
+
 /// A session's place in the registry; dropping it gives the place back.
 #[derive(Debug)]
 pub(super) struct Membership {
@@ -87,14 +110,14 @@ pub(super) struct Membership {
 impl Registry {
     /// `enrolled` are the edges that an earlier process may have confirmed
     /// something to. Called before anything is served.
-    pub(crate) fn new(capacity: usize, enrolled: impl IntoIterator<Item = EdgeId>) -> Arc<Self> {
-        let now = Instant::now();
-        let known = enrolled.into_iter().map(|id| (id, Arc::new(Mutex::new(Known::before(now))))).collect();
+    pub(crate) fn new(capacity: usize, began: Began, enrolled: impl IntoIterator<Item = EdgeId>) -> Arc<Self> {
+        let known = enrolled.into_iter().map(|id| (id, Arc::new(Mutex::new(Known::before(began.at))))).collect();
         Arc::new(Self {
             edges: Mutex::default(),
             known: Mutex::new(known),
             progress: watch::Sender::new(()),
             capacity,
+            began,
             probes: Probes::default(),
         })
     }
@@ -117,7 +140,7 @@ impl Registry {
             told: Mutex::default(),
             acknowledged: Mutex::default(),
             known: self.known(&id),
-            report: Mutex::default(),
+            usage: Mutex::default(),
             commands,
             replaced: CancellationToken::new(),
         });
@@ -129,6 +152,7 @@ impl Registry {
             tracing::warn!(edge = %older.id, old = %older.address, new = %address, "a second connection replaces the edge's first");
             older.replaced.cancel();
         }
+        lock(&edge.known).enter(&edge.boot_id);
         drop(edges);
         Ok((Membership { registry: Arc::clone(self), edge }, inbox))
     }
@@ -141,7 +165,12 @@ impl Registry {
 
     /// What is known of an edge, connected or not.
     pub(super) fn known(&self, id: &EdgeId) -> Arc<Mutex<Known>> {
-        Arc::clone(lock(&self.known).entry(id.clone()).or_default())
+        let unknown = || {
+            // The store that was lost may have known an edge of this name.
+            let known = if self.began.restored { Known::before(self.began.at) } else { Known::default() };
+            Arc::new(Mutex::new(known))
+        };
+        Arc::clone(lock(&self.known).entry(id.clone()).or_insert_with(unknown))
     }
 
     /// Changes with each acknowledgement, with each state that is sent and when
@@ -180,14 +209,13 @@ impl std::ops::Deref for Membership {
 
 impl Connected {
     pub(crate) fn status(&self) -> EdgeStatus {
-        let report = lock(&self.report);
         EdgeStatus {
             acknowledged: *lock(&self.acknowledged),
             version: self.version.clone(),
             mcp_url: self.mcp_url.clone(),
             address: self.address.to_string(),
-            usage: report.usage.clone(),
-            refused: report.refused.values().cloned().collect(),
+            usage: lock(&self.usage).clone(),
+            refused: lock(&self.known).refused(),
         }
     }
 
@@ -208,33 +236,26 @@ impl Connected {
     /// A stamp that was received at `received` is about to be echoed with
     /// `revision`: the edge may go on by that one for as long as its bound says.
     pub(super) fn echo(&self, revision: Revision, received: Instant) {
-        lock(&self.known).echo(revision, received);
+        lock(&self.known).echo(&self.boot_id, revision, received);
     }
 
     pub(super) fn use_report(&self, usage: v1::Usage) {
-        lock(&self.report).usage = Some(usage);
+        *lock(&self.usage) = Some(usage);
     }
 
     pub(super) fn refuse(&self, mut nack: v1::Nack) {
         nack.id = clip(&nack.id);
         nack.reason = clip(&nack.reason);
-        let mut report = lock(&self.report);
-        let key = (nack.kind, nack.id.clone());
-        if report.refused.len() < MAX_REFUSED_ITEMS || report.refused.contains_key(&key) {
-            report.refused.insert(key, nack);
-        }
+        lock(&self.known).refuse(nack);
     }
 
     /// An item was sent anew: what the edge said of it before no longer counts.
     pub(super) fn forget_refusal(&self, kind: i32, id: &str) {
-        let mut report = lock(&self.report);
-        if !report.refused.is_empty() {
-            report.refused.remove(&(kind, id.to_owned()));
-        }
+        lock(&self.known).forget_refusal(kind, id);
     }
 
     pub(super) fn forget_refusals(&self) {
-        lock(&self.report).refused.clear();
+        lock(&self.known).forget_refusals();
     }
 
     pub(super) async fn replaced(&self) {
@@ -248,8 +269,10 @@ impl Membership {
         let mut held = lock(&self.edge.acknowledged);
         *held = revision.max(*held);
         drop(held);
-        lock(&self.edge.known).acknowledge(revision, calls_cut, Instant::now());
-        self.registry.progress.send_replace(());
+        // Receipts look at all edges: only for what is new.
+        if lock(&self.edge.known).acknowledge(&self.edge.boot_id, revision, calls_cut, Instant::now()) {
+            self.registry.progress.send_replace(());
+        }
     }
 
     /// The edge was sent that revision. No heartbeat names an older one any more.
@@ -270,7 +293,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::known::MAX_REFUSED_ITEMS, *};
 
     fn enter(
         registry: &Arc<Registry>,
@@ -281,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_second_connection_replaces_the_first_and_keeps_its_place() {
-        let registry = Registry::new(1, []);
+        let registry = Registry::new(1, Began::now(Timestamp::from_micros(0), None), []);
         let (first, _inbox) = enter(&registry, "e1").unwrap();
         assert_eq!(enter(&registry, "e2").unwrap_err(), RegistryFull);
         let (second, _inbox) = enter(&registry, "e1").unwrap();
@@ -295,7 +318,7 @@ mod tests {
 
     #[test]
     fn what_edges_say_is_bounded() {
-        let registry = Registry::new(1, []);
+        let registry = Registry::new(1, Began::now(Timestamp::from_micros(0), None), []);
         let (edge, _inbox) = enter(&registry, "e1").unwrap();
         for n in 0..1_000 {
             let reason = "x".repeat(10_000);

@@ -28,6 +28,7 @@ use tonic::Status;
 
 use super::{
     Published, Publisher, Registry,
+    bucket::Bucket,
     registry::{Connected, Membership},
 };
 use crate::{authz::EDGE_REPLACED, store::Pause, uses::Uses};
@@ -46,6 +47,13 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Whole snapshots that one stream may ask for by wrong digests. An edge that
 /// still differs then computes digests in another way.
 const MAX_RESYNCS: u32 = 3;
+
+/// An edge answers each revision, of which there are hundreds a second at most,
+/// and refuses up to a hundred items of one. More is no edge of ours.
+const MESSAGES_PER_SECOND: u32 = 1_000;
+const MESSAGES_AT_ONCE: u32 = 5_000;
+/// Refusals in the log, until a second has passed for each further one.
+const TOLD_AT_ONCE: u32 = 100;
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -162,6 +170,8 @@ impl Session {
             tombstones_ignored: false,
             confirmed: false,
             before: None,
+            messages: Bucket::new(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE),
+            told_refusals: Bucket::new(1, TOLD_AT_ONCE),
             resyncs: 0,
             draining: None,
             quarantine: None,
@@ -203,7 +213,11 @@ struct Following<'a> {
     /// Whether an echo was sent since the edge last got everything.
     confirmed: bool,
     /// What it held until quarantine began or ended: it may still acknowledge it.
-    before: Option<Arc<Published>>,
+    before: Option<Digest>,
+    /// Messages that it may still send.
+    messages: Bucket,
+    /// Of its refusals, those that are still told in the log.
+    told_refusals: Bucket,
     resyncs: u32,
     /// What the edge was last told: why it is to drain, if it is.
     draining: Option<String>,
@@ -325,7 +339,7 @@ impl Following<'_> {
         let quarantine = reason(edge.as_ref().and_then(|edge| edge.value.quarantine.as_ref()));
         let draining = reason(edge.as_ref().and_then(|edge| edge.value.draining.as_ref()));
         if quarantine.is_some() != self.quarantine.is_some() {
-            self.before = self.held.take();
+            self.before = self.held.take().map(|held| held.digest);
             self.release_due = quarantine.is_none();
         }
         if quarantine != self.quarantine {
@@ -335,6 +349,15 @@ impl Following<'_> {
             }
         }
         self.tell_drain(draining).await
+    }
+
+    /// Whether the edge is in quarantine and was not told so.
+    fn quarantine_begun(&self) -> bool {
+        let begun = |edge: &EdgeId| {
+            let edge = self.session.context.publisher.edge(edge);
+            edge.is_some_and(|edge| edge.value.quarantine.is_some())
+        };
+        self.quarantine.is_none() && begun(&self.member.id)
     }
 
     async fn tell_drain(&mut self, draining: Option<String>) -> Result<(), End> {
@@ -351,25 +374,34 @@ impl Following<'_> {
 
     async fn heartbeat(&mut self) -> Result<(), End> {
         self.session.check_standing()?;
-        let Some(held) = &self.held else { return Ok(()) };
-        let echo = self.stamp.map_or(0, |(stamp, received)| {
-            // Before it is sent, because it counts from then on.
-            self.member.echo(held.revision, received);
-            stamp
-        });
+        if self.quarantine_begun() {
+            // Nothing is confirmed that must not be used any more.
+            return self.catch_up().await;
+        }
+        // Without a stamp nobody could say how long the edge goes on by it: one
+        // of an earlier version would count from when it reads the heartbeat.
+        let (Some(held), Some((echo, received))) = (&self.held, self.stamp) else { return Ok(()) };
+        // Before it is sent, because it counts from then on.
+        self.member.echo(held.revision, received);
         let at = Some(convert::timestamp(self.session.context.clock.now()));
         let heartbeat = v1::Heartbeat { at, ..held.heartbeat(echo) };
         self.send_message(ToEdge::Heartbeat(heartbeat)).await?;
-        self.confirmed |= echo != 0;
+        self.confirmed = true;
         Ok(())
     }
 
     async fn receive(&mut self, message: v1::EdgeMessage) -> Result<(), End> {
         self.member.heard();
+        if !self.messages.take(Instant::now()) {
+            let failure = Failure::new(ErrorKind::RateLimited, "more messages than an edge has to send");
+            return Err(End::Refused(failure));
+        }
         match message.message {
             Some(FromEdge::Ack(ack)) => self.acknowledged(&ack).await,
             Some(FromEdge::Nack(nack)) => {
-                tracing::warn!(edge = %self.member.id, revision = nack.revision, kind = nack.kind, "edge refused an item");
+                if self.told_refusals.take(Instant::now()) {
+                    tracing::warn!(edge = %self.member.id, revision = nack.revision, kind = nack.kind, "edge refused an item");
+                }
                 self.member.refuse(nack);
                 Ok(())
             }
@@ -402,7 +434,7 @@ impl Following<'_> {
         if ack.revision > held.revision.0 {
             return Err(protocol("an acknowledgement of a revision that was not sent"));
         }
-        let sent_before = self.before.as_ref().is_some_and(|before| before.digest.0 == *ack.digest);
+        let sent_before = self.before.is_some_and(|before| before.0 == *ack.digest);
         if ack.revision == held.revision.0 && ack.digest != held.digest.0 && !sent_before {
             self.resyncs += 1;
             if self.resyncs > MAX_RESYNCS {
@@ -437,14 +469,21 @@ impl Following<'_> {
             () = self.member.replaced() => return Err(End::Replaced),
             () = session.out.closed() => return Err(End::Gone),
         };
-        // The turn may have come late.
-        self.tell_pauses().await?;
         self.member.forget_refusals();
-        let state = self.of_kind(&state);
-        for chunk in state.chunks() {
-            self.session.check_standing()?;
-            self.send_message(ToEdge::SnapshotChunk(v1::SnapshotChunk::clone(chunk))).await?;
-        }
+        let state = 'whole: loop {
+            // The turn may have come late.
+            self.tell_pauses().await?;
+            let state = self.of_kind(&state);
+            for chunk in state.chunks() {
+                self.session.check_standing()?;
+                if self.quarantine_begun() {
+                    // It drops what has come when it hears of it.
+                    continue 'whole;
+                }
+                self.send_message(ToEdge::SnapshotChunk(v1::SnapshotChunk::clone(chunk))).await?;
+            }
+            break state;
+        };
         self.send_message(ToEdge::SnapshotEnd(state.end())).await?;
         self.member.tell(state.revision);
         self.held = Some(state);

@@ -3,7 +3,8 @@
 use std::{path::Path, time::Duration};
 
 use nla_proto::v1::{
-    self, audit_ingest_client::AuditIngestClient, control_message::Message as ToEdge, enrolment_client::EnrolmentClient,
+    self, audit_ingest_client::AuditIngestClient, control_message::Message as ToEdge,
+    edge_message::Message as FromEdge, enrolment_client::EnrolmentClient,
 };
 use tokio::time::timeout;
 use tonic::{Code, Status};
@@ -30,6 +31,7 @@ async fn a_stream_ends_with_the_certificate_that_opened_it() {
     let edge = plane.edge("e1").await;
     let mut follower = Follower::connect(plane.channel(&edge), Held::default()).await.unwrap();
     follower.advance().await.unwrap();
+    follower.send(FromEdge::Usage(v1::Usage { stamp: 1, ..Default::default() })).await;
     plane.clock.advance(Duration::from_secs(23 * 3600));
     let before = match follower.next().await.unwrap() {
         Some(ToEdge::Heartbeat(beat)) => beat.revision,

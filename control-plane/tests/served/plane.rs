@@ -324,12 +324,17 @@ fn key(kind: i32, id: &str) -> ItemKey {
 
 impl Follower {
     pub(crate) async fn connect(channel: Channel, held: Held) -> Result<Self, Status> {
+        Self::connect_as(channel, held, "boot").await
+    }
+
+    /// As the process of that boot.
+    pub(crate) async fn connect_as(channel: Channel, held: Held, boot: &str) -> Result<Self, Status> {
         let (out, messages) = mpsc::channel(16);
         let hello = v1::Hello {
             epoch: held.epoch.clone(),
             revision: held.revision,
             digest: held.digest.clone(),
-            boot_id: "boot".to_owned(),
+            boot_id: boot.to_owned(),
             version: "1".to_owned(),
             mcp_url: "https://edge".to_owned(),
         };

@@ -72,6 +72,7 @@ async fn an_edge_in_quarantine_gets_tombstones_only_until_it_is_released() {
     assert_eq!(follower.advance().await.unwrap(), Told::Everything);
     holds_only(&follower.held, &[]);
     follower.reach(plane.revision().await).await;
+    other.reach(plane.revision().await).await;
 
     // What happens meanwhile arrives as steps, without a secret, and counts as applied.
     other.reach(plane.revision().await).await;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use nla_domain::{clock::WallClock as _, snapshot::MAX_STALENESS};
 use nla_proto::{
     convert::{from_duration, from_timestamp},
     v1::{
@@ -134,7 +135,7 @@ async fn an_edge_has_applied_a_revocation_or_is_fenced_or_neither() {
 }
 
 #[tokio::test]
-async fn an_edge_that_went_is_fenced_by_its_last_echo_and_one_of_before_by_the_start() {
+async fn an_edge_that_went_is_fenced_by_its_last_echo_and_one_of_before_by_the_longest_bound() {
     let mut plane = plane().await;
     plane.shop().await;
     let e1 = plane.edge("e1").await;
@@ -163,12 +164,49 @@ async fn an_edge_that_went_is_fenced_by_its_last_echo_and_one_of_before_by_the_s
     assert_eq!(states(&told), [("e1", State::Pending)]);
     assert!(!told.edges[0].connected);
 
-    // Another process does not know when the edge was last confirmed.
+    // Another process knows neither when the edge was last confirmed nor by
+    // which bounds: these have been others before.
     plane.restart().await;
-    let started = Instant::now();
+    let told = receipt(&plane, answer.revision, Duration::ZERO).await;
+    assert_eq!(states(&told), [("e1", State::Pending)]);
+    let fenced = from_timestamp("fenced", told.edges[0].fenced_at.as_ref().unwrap()).unwrap();
+    let ahead = fenced.since(plane.clock.now());
+    assert!(ahead > MAX_STALENESS - Duration::from_secs(60), "{ahead:?}");
+    // Until it comes.
+    let mut follower = Follower::connect(plane.channel(&e1), Held::default()).await.unwrap();
+    follower.reach(answer.revision).await;
     let whole = receipt(&plane, answer.revision, Duration::from_secs(10)).await;
-    assert_eq!(states(&whole), [("e1", State::Fenced)]);
-    assert!(started.elapsed() + Duration::from_millis(500) > BOUND, "{:?}", started.elapsed());
+    assert_eq!((states(&whole), whole.complete), (vec![("e1", State::Applied)], true));
+}
+
+#[tokio::test]
+async fn what_one_process_of_an_edge_says_does_not_stand_for_another_and_a_refusal_is_no_application() {
+    let plane = plane().await;
+    plane.shop().await;
+    let e1 = plane.edge("e1").await;
+    let token = plane.token().await.token.unwrap();
+    let mut first = Follower::connect(plane.channel(&e1), Held::default()).await.unwrap();
+    asked(&first, 7).await;
+    first.reach(plane.revision().await).await;
+    echo(&mut first).await;
+    // A second process of the same name takes its place, and it alone hears of the revocation.
+    let mut second = Follower::connect_as(plane.channel(&e1), Held::default(), "another").await.unwrap();
+    second.reach(plane.revision().await).await;
+    let following = tokio::spawn(async move {
+        second.advance().await.unwrap();
+        second
+    });
+    let answer = revoke(&plane, &token.id, Duration::from_millis(300)).await;
+    assert_eq!(states(&answer.receipt.unwrap()), [("e1", State::Pending)], "the first one may still answer calls");
+    let second = following.await.unwrap();
+    let whole = receipt(&plane, answer.revision, Duration::from_secs(10)).await;
+    assert_eq!((states(&whole), whole.complete), (vec![("e1", State::Applied)], true));
+    let nack = v1::Nack { revision: answer.revision, kind: 4, id: "r".to_owned(), reason: "no".to_owned() };
+    second.send(FromEdge::Nack(nack)).await;
+    let deadline = Instant::now() + DEADLINE;
+    while states(&receipt(&plane, answer.revision, Duration::ZERO).await)[0].1 != State::Pending {
+        assert!(Instant::now() < deadline);
+    }
 }
 
 #[tokio::test]

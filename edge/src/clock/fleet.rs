@@ -18,6 +18,10 @@ use super::MonotonicClock;
 /// Clocks that are set by NTP differ by milliseconds. A heartbeat may have been
 /// on its way for a while, which makes the own clock look fast by as much.
 const TOLERATED: Duration = Duration::from_secs(5);
+/// A heartbeat that names an earlier time by less than this may have been read
+/// late: the stream would have ended for silence, but not before. A step back
+/// by more is a correction of the control plane's clock.
+const LATE: Duration = Duration::from_secs(60);
 /// Not heard yet.
 const UNKNOWN: i64 = i64::MIN;
 
@@ -54,7 +58,12 @@ impl FleetClock {
     pub fn heard(&self, at: Timestamp) {
         let inner = &*self.0;
         let own = inner.own.now();
-        inner.begin.store(at.as_micros().saturating_sub(inner.elapsed_micros()).max(UNKNOWN + 1), Ordering::Release);
+        let begin = at.as_micros().saturating_sub(inner.elapsed_micros()).max(UNKNOWN + 1);
+        let before = inner.begin.load(Ordering::Acquire);
+        let back = before.saturating_sub(begin);
+        if before == UNKNOWN || back < 0 || u128::from(back.unsigned_abs()) >= LATE.as_micros() {
+            inner.begin.store(begin, Ordering::Release);
+        }
         let lead = own.as_micros().saturating_sub(at.as_micros()) / 1_000;
         inner.lead.store(lead, Ordering::Release);
         let differs = u128::from(lead.unsigned_abs()) > TOLERATED.as_millis();
@@ -128,6 +137,18 @@ mod tests {
             machine.advance(Duration::from_secs(7_200));
             assert_eq!(clock.now(), at((own + 2 * HOUR).max(theirs + HOUR)));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_heartbeat_that_is_read_late_sets_no_time_back() {
+        let clock = FleetClock::new(Arc::new(FixedClock::at(at(HOUR))), Arc::new(TokioClock::start()));
+        clock.heard(at(2 * HOUR));
+        tokio::time::advance(Duration::from_secs(59)).await;
+        clock.heard(at(2 * HOUR));
+        assert_eq!(clock.now(), at(2 * HOUR + 59_000_000));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        clock.heard(at(2 * HOUR + 61_000_000));
+        assert_eq!(clock.now(), at(2 * HOUR + 61_000_000), "forwards at once");
     }
 
     #[tokio::test(start_paused = true)]

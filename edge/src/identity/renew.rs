@@ -88,7 +88,7 @@ impl Renewal {
         tracing::info!("found a new join token, joining again");
         match join(&self.identity.config, token).await {
             Ok(enrolled) => {
-                self.identity.trust.joined(enrolled.clone())?;
+                self.identity.trust.joined(enrolled.clone()).await?;
                 self.adopt(enrolled);
                 Ok(())
             }
@@ -105,14 +105,18 @@ impl Renewal {
             let enrolled = &self.identity.enrolled;
             return Err(IdentityError::Expired { edge: enrolled.edge_id().clone(), at: enrolled.not_after() });
         }
-        let outdated = self.identity.trust.outdated_under();
+        let outdated = self.identity.trust.outdated_under().await;
         let due = now >= self.due || self.reissue.is_due(outdated.as_deref());
         if !due || self.pause_until.is_some_and(|until| Instant::now() < until) {
             return Ok(());
         }
         let config = &self.identity.config;
         let renewed = enrol::renew(&config.control_plane_url, &self.identity.tls, &self.identity.enrolled).await;
-        match renewed.and_then(|enrolled| self.identity.trust.renewed(enrolled)) {
+        let renewed = match renewed {
+            Ok(enrolled) => self.identity.trust.renewed(enrolled).await,
+            Err(error) => Err(error),
+        };
+        match renewed {
             Ok(enrolled) => {
                 self.adopt(enrolled);
                 self.reissue.done(outdated);

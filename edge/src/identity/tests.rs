@@ -328,10 +328,10 @@ async fn told_authorities_are_kept_and_bring_a_renewal() {
 
     // The same one signs, and another is trusted as well: nothing to renew.
     trust.take(format!("{}{}", plane.authority.pem, other.pem)).await.unwrap();
-    assert_eq!((kept(), trust.outdated_under()), (3, None));
+    assert_eq!((kept(), trust.outdated_under().await), (3, None));
     // The other one signs from now on.
     trust.take(format!("{}{}", other.pem, plane.authority.pem)).await.unwrap();
-    assert!(trust.outdated_under().is_some());
+    assert!(trust.outdated_under().await.is_some());
     renewal.look().await;
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(11)).await;
@@ -347,7 +347,7 @@ async fn told_authorities_are_kept_and_bring_a_renewal() {
     renewal.look().await;
     assert_eq!(*plane.shared.renewals.lock().unwrap(), 1);
     let again = place.obtain().await.unwrap();
-    assert!(again.trust().outdated_under().is_some(), "kept over a restart");
+    assert!(again.trust().outdated_under().await.is_some(), "kept over a restart");
 }
 
 #[tokio::test]
@@ -367,7 +367,7 @@ async fn authorities_that_cannot_be_used_or_kept_are_not_taken() {
     let told = format!("{}{}", other.pem, plane.authority.pem);
     let reason = trust.take(told.clone()).await.unwrap_err();
     assert!(reason.contains("identity"), "{reason}");
-    assert_eq!((fs::read(place.identity_file()).unwrap(), trust.outdated_under()), (before, None));
+    assert_eq!((fs::read(place.identity_file()).unwrap(), trust.outdated_under().await), (before, None));
     fs::remove_dir(&blocked).unwrap();
     trust.take(told).await.unwrap();
 }

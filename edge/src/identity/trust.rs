@@ -3,9 +3,10 @@
 //! disk and in use, before it confirms that state. Renewals go through here
 //! too, so that neither takes back what the other has done.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use nla_proto::tls::client::ClientTls;
+use tokio::{sync::Mutex, task::spawn_blocking};
 
 use super::{Enrolled, IdentityError, Storage, enrolled};
 
@@ -17,6 +18,7 @@ pub struct Trust(Arc<Shared>);
 struct Shared {
     storage: Storage,
     tls: ClientTls,
+    /// Held while the disk is written to, which only threads for that do.
     held: Mutex<Held>,
 }
 
@@ -38,11 +40,11 @@ impl Trust {
     /// # Errors
     /// A reason for people when they cannot be used or kept; those before stay.
     pub async fn take(&self, bundle_pem: String) -> Result<(), String> {
-        if self.lock().told.as_ref() == Some(&bundle_pem) {
+        if self.0.held.lock().await.told.as_ref() == Some(&bundle_pem) {
             return Ok(());
         }
         let this = self.clone();
-        let taken = tokio::task::spawn_blocking(move || this.keep(bundle_pem)).await;
+        let taken = spawn_blocking(move || this.keep(bundle_pem)).await;
         taken.map_err(|_| "the authorities could not be kept".to_owned())?.map_err(|error| {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             format!("{error}{cause}")
@@ -50,7 +52,7 @@ impl Trust {
     }
 
     fn keep(&self, bundle_pem: String) -> Result<(), IdentityError> {
-        let mut held = self.lock();
+        let mut held = self.0.held.blocking_lock();
         if held.enrolled.ca_bundle_pem() != bundle_pem {
             let changed = held.enrolled.with_bundle(bundle_pem.clone());
             self.put(&mut held, changed)?;
@@ -61,8 +63,13 @@ impl Trust {
     }
 
     /// Takes a renewed certificate, and keeps trusting whom it was told to.
-    pub(super) fn renewed(&self, enrolled: Enrolled) -> Result<Enrolled, IdentityError> {
-        let mut held = self.lock();
+    pub(super) async fn renewed(&self, enrolled: Enrolled) -> Result<Enrolled, IdentityError> {
+        let this = self.clone();
+        on_a_thread(move || this.keep_renewed(enrolled)).await
+    }
+
+    fn keep_renewed(&self, enrolled: Enrolled) -> Result<Enrolled, IdentityError> {
+        let mut held = self.0.held.blocking_lock();
         let enrolled = match &held.told {
             Some(told) => enrolled.with_bundle(told.clone()),
             None => enrolled,
@@ -71,10 +78,16 @@ impl Trust {
         Ok(enrolled)
     }
 
-    /// Takes the identity of a new enrolment: what was told before may have
+    /// Takes the identity of a new enrolment.
+    pub(super) async fn joined(&self, enrolled: Enrolled) -> Result<(), IdentityError> {
+        let this = self.clone();
+        on_a_thread(move || this.keep_joined(enrolled)).await
+    }
+
+    /// What was told before may have
     /// been by another control plane.
-    pub(super) fn joined(&self, enrolled: Enrolled) -> Result<(), IdentityError> {
-        let mut held = self.lock();
+    fn keep_joined(&self, enrolled: Enrolled) -> Result<(), IdentityError> {
+        let mut held = self.0.held.blocking_lock();
         self.put(&mut held, enrolled)?;
         held.told = None;
         Ok(())
@@ -82,8 +95,8 @@ impl Trust {
 
     /// The authorities in use when the certificate is of another one than that
     /// which signs now.
-    pub(super) fn outdated_under(&self) -> Option<String> {
-        let held = self.lock();
+    pub(super) async fn outdated_under(&self) -> Option<String> {
+        let held = self.0.held.lock().await;
         (!held.enrolled.is_of_signing_authority()).then(|| held.enrolled.ca_bundle_pem().to_owned())
     }
 
@@ -96,8 +109,16 @@ impl Trust {
         held.enrolled = enrolled;
         Ok(())
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+/// Does `work`, which writes to the disk, where no connection waits for it.
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only when the runtime ends, and this with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }

@@ -31,7 +31,7 @@ use super::{
     turned_away::Why,
     uses::{TokenUse, Uses},
 };
-use crate::audit::AuditSlot;
+use crate::{audit::AuditSlot, mcp::delivery::Room};
 
 /// Uses of tokens that are gone which wait for the next report. They are
 /// reported within seconds; more are lost only while the control plane is.
@@ -74,10 +74,11 @@ impl Admitted {
         (&self.caller.snapshot, &self.caller.token)
     }
 
-    /// Its place among the token's calls at once, which an answer keeps until
-    /// it has left.
-    pub fn room(&self) -> Arc<OwnedSemaphorePermit> {
-        Arc::clone(&self.room)
+    /// Its places among the token's calls at once and among those that run,
+    /// which an answer keeps until it has left.
+    pub fn room(&self) -> Room {
+        let registration = Arc::clone(&self.caller.registration);
+        Room { ended: registration.ended.clone(), held: Arc::new((Arc::clone(&self.room), registration)) }
     }
 
     /// The place for the call's event; each request has one.

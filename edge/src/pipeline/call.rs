@@ -4,7 +4,7 @@
 //! way; an answer is handed out only together with the proof that it was
 //! recorded; a call whose token has ended or whose client has gone stops.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use nla_domain::{
     audit::{Outcome, SqlRecord},
@@ -30,6 +30,10 @@ const MOST_RELATIONS: usize = 100;
 #[derive(Debug)]
 pub struct Call<'a> {
     admitted: &'a Admitted,
+    /// What decides: the state that was held when the call began, and the
+    /// token as it is there.
+    snapshot: Arc<Snapshot>,
+    token: Arc<Token>,
     edge: &'a str,
     context: &'a Context,
     slot: AuditSlot,
@@ -129,7 +133,14 @@ impl<'a> Call<'a> {
         action.clone_into(&mut record.action);
         record.request_id = context.request_id.to_string();
         record.caller.client_name = context.client_name.as_deref().map(str::to_owned);
-        Ok(Self { admitted, edge: pipeline.config.edge.as_str(), context, slot })
+        // A revision may have been acknowledged since the caller was admitted.
+        let Some((snapshot, token)) = pipeline.held(admitted.caller.token.id) else {
+            let failure = cut();
+            record.outcome = failure.outcome();
+            record.reason = Some(failure.kind.reason());
+            return Err(Box::new((slot, failure)));
+        };
+        Ok(Self { admitted, snapshot, token, edge: pipeline.config.edge.as_str(), context, slot })
     }
 
     /// The caller's token.
@@ -139,7 +150,7 @@ impl<'a> Call<'a> {
 
     /// What decisions about the caller are made from.
     pub fn policy(&self) -> (&Snapshot, &Token) {
-        self.admitted.policy()
+        (&self.snapshot, &self.token)
     }
 
     /// Edge, token and request, as far as PostgreSQL has room: the request's id

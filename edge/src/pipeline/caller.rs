@@ -19,15 +19,17 @@ use super::{Peer, Pipeline, running::Registration, turned_away::Why};
 pub(super) struct Caller {
     pub(super) peer: Peer,
     pub(super) token: Arc<Token>,
-    /// The state that the whole request is decided by.
+    /// The state that it was proven by. A call that begins later is decided by
+    /// the one that is held then.
     pub(super) snapshot: Arc<Snapshot>,
-    pub(super) registration: Registration,
+    /// Shared with the answer, which counts as running until it has left.
+    pub(super) registration: Arc<Registration>,
 }
 
 impl Caller {
     pub(super) fn authenticate(pipeline: &Pipeline, peer: Peer, parts: &Parts) -> Result<Self, Why> {
         let presented = bearer(parts, peer)?;
-        let registration = pipeline.running.register(presented.id());
+        let registration = Arc::new(pipeline.running.register(presented.id()));
         let snapshot = pipeline.snapshots.current().ok_or(Why::NoSnapshot { peer })?;
         let age = pipeline.snapshots.age();
         let token = policy::authenticate(&snapshot, &presented, peer.address, pipeline.config.clock.now(), age)

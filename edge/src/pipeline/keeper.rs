@@ -13,6 +13,7 @@ use nla_domain::{
     id::{Revision, TokenId},
     policy,
     snapshot::Snapshot,
+    token::Token,
 };
 use tokio::{sync::watch, time};
 
@@ -69,6 +70,14 @@ impl Pipeline {
     pub(super) fn still_stands(&self, token: TokenId) -> bool {
         let snapshot = self.snapshots.current();
         stands(snapshot.as_deref(), token, self.config.clock.now(), self.snapshots.age())
+    }
+
+    /// The state that is held now and the token in it, if that stands.
+    pub(super) fn held(&self, token: TokenId) -> Option<(Arc<Snapshot>, Arc<Token>)> {
+        let snapshot = self.snapshots.current()?;
+        let token = Arc::clone(snapshot.tokens.get(&token)?);
+        policy::still_valid(&snapshot, &token, self.config.clock.now(), self.snapshots.age()).ok()?;
+        Some((snapshot, token))
     }
 
     fn cut_ended(&self) -> Cancelled {

@@ -1,8 +1,8 @@
 //! Gate 4: what the caller may do, by the roles of its token. Called for each
-//! call. Invariant: a permit is made from the snapshot that authenticated the
-//! caller, or from a newer one that still holds its token.
+//! call. Invariant: a permit is made from the snapshot that was held when
+//! the call began, or from a newer one that still holds its token.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use nla_domain::{
     error::ErrorKind,
@@ -45,9 +45,7 @@ impl Permit {
         if !matches!(failure.kind, ErrorKind::DatabaseUnavailable | ErrorKind::Overloaded) {
             return None;
         }
-        let snapshot = pipeline.snapshots.current()?;
-        let token = Arc::clone(snapshot.tokens.get(&call.token())?);
-        policy::still_valid(&snapshot, &token, pipeline.config.clock.now(), pipeline.snapshots.age()).ok()?;
+        let (snapshot, token) = pipeline.held(call.token())?;
         let newer = policy::decide(&snapshot, &token, tool, Some(grant.database.name.as_str())).ok()?;
         if newer.credential == grant.credential && newer.database == grant.database {
             return None;

@@ -4,12 +4,12 @@
 //! the moment at which the edge asked; a revision is acknowledged when what it
 //! ends has been cut.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
+use futures_util::future::BoxFuture;
 use nla_domain::{
     credential::Credential,
-    id::{DatabaseName, Epoch, TokenId},
+    id::{DatabaseName, Epoch, Revision, TokenId},
     snapshot::{ItemKey, ItemKind},
 };
 use nla_proto::{
@@ -57,6 +57,12 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 /// One message: the control plane cuts snapshots into much smaller chunks.
 const MAX_MESSAGE_BYTES: usize = 32 << 20;
 
+/// Authorities are kept within this time or refused. Heartbeats go on meanwhile.
+const TRUST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What is told of one state, once it may be.
+type Answer = BoxFuture<'static, Vec<edge_message::Message>>;
+
 pub(super) struct Session<'a> {
     client: &'a mut SyncClient,
     state: &'a mut State,
@@ -66,8 +72,9 @@ pub(super) struct Session<'a> {
     /// Asked to drain on this stream.
     drained: bool,
     stamps: Stamps,
-    /// Acknowledgements that wait for calls to end, in the order of revisions.
-    acks: FuturesOrdered<BoxFuture<'static, Vec<edge_message::Message>>>,
+    /// Acknowledgements that wait for calls to end and for the disk, in the
+    /// order of revisions and one after the other: so are authorities kept.
+    acks: VecDeque<Answer>,
     /// Put into quarantine on this stream.
     quarantined: bool,
     probes: JoinSet<()>,
@@ -84,7 +91,7 @@ impl<'a> Session<'a> {
             confirmed: false,
             drained: false,
             stamps: Stamps::default(),
-            acks: FuturesOrdered::new(),
+            acks: VecDeque::new(),
             quarantined: false,
             probes: JoinSet::new(),
             probe_slots: Arc::new(Semaphore::new(MAX_PROBES)),
@@ -121,7 +128,7 @@ impl<'a> Session<'a> {
                     last_message = Instant::now();
                     self.handle(message, &outgoing).await?;
                 }
-                Some(messages) = self.acks.next() => {
+                Some(messages) = next_answer(&mut self.acks) => {
                     for message in messages {
                         send(&outgoing, message).await?;
                     }
@@ -168,11 +175,11 @@ impl<'a> Session<'a> {
             Message::SnapshotChunk(chunk) => self.state.collect(&mut self.arriving, chunk)?,
             Message::SnapshotEnd(end) => {
                 let applied = self.state.snapshot_end(std::mem::take(&mut self.arriving), &end)?;
-                self.adopt(applied, out).await?;
+                self.adopt(applied);
             }
             Message::Delta(delta) => {
                 let applied = self.state.delta(delta)?;
-                self.adopt(applied, out).await?;
+                self.adopt(applied);
             }
             Message::Heartbeat(beat) => self.heartbeat(&beat)?,
             Message::Drain(drain) => {
@@ -210,50 +217,48 @@ impl<'a> Session<'a> {
         if !self.quarantined {
             self.quarantined = true;
             self.state.clear();
+            // A part that has come already: the rest of it does not follow.
+            self.arriving = Arriving::default();
         }
         self.client.holder.set_quarantine(Some(reason));
     }
 
-    async fn adopt(&mut self, mut applied: Applied, out: &mpsc::Sender<EdgeMessage>) -> Result<(), SyncError> {
+    fn adopt(&mut self, applied: Applied) {
         let revision = applied.snapshot.revision;
         let ca_bundle_pem = applied.snapshot.settings.ca_bundle_pem.clone();
         self.client.holder.publish(applied.snapshot);
         // At once: what is revoked must not run on while something else is kept.
         let CutCalls { calls, ended } = (self.client.hooks.cut)();
-        // Kept before the state is confirmed: the control plane goes by that
-        // when it lets another authority sign.
-        if !ca_bundle_pem.is_empty()
-            && let Err(reason) = (self.client.hooks.trust)(ca_bundle_pem).await
-        {
-            let key = ItemKey { kind: ItemKind::Settings, id: "".into() };
-            // First: only so many are told.
-            applied.refused.insert(0, RefusedItem { key, reason });
-        }
         self.now_confirmed();
         self.ask_for_all = false;
         if !applied.refused.is_empty() {
             tracing::error!(%revision, items = applied.refused.len(), "items cannot be used and keep their last good value");
         }
-        for item in applied.refused.into_iter().take(MAX_NACKS) {
-            tracing::error!(%revision, item = %item.key, reason = item.reason, "refused an item");
-            let nack = v1::Nack {
-                revision: revision.0,
-                kind: item_kind(item.key.kind).into(),
-                id: item.key.id.into(),
-                reason: item.reason,
-            };
-            send(out, edge_message::Message::Nack(nack)).await?;
-        }
         let ack = v1::Ack { revision: revision.0, digest: applied.digest.0.to_vec(), calls_cut: calls };
-        let mut messages = vec![edge_message::Message::Ack(ack)];
-        messages.extend(revived(self.state.former(), &applied.revived));
+        let mut after = vec![edge_message::Message::Ack(ack)];
+        after.extend(revived(self.state.former(), &applied.revived));
+        let trust = Arc::clone(&self.client.hooks.trust);
+        let patience = Instant::now() + CUT_PATIENCE;
+        let mut refused = applied.refused;
         self.acks.push_back(Box::pin(async move {
-            if timeout(CUT_PATIENCE, ended).await.is_err() {
+            // Kept before the state is acknowledged: the control plane goes by
+            // that when it lets another authority sign.
+            if !ca_bundle_pem.is_empty() {
+                let kept = timeout(TRUST_TIMEOUT, trust(ca_bundle_pem)).await;
+                let late = || format!("the authorities were not kept within {}s", TRUST_TIMEOUT.as_secs());
+                if let Err(reason) = kept.unwrap_or_else(|_| Err(late())) {
+                    let key = ItemKey { kind: ItemKind::Settings, id: "".into() };
+                    // First: only so many are told.
+                    refused.insert(0, RefusedItem { key, reason });
+                }
+            }
+            if timeout_at(patience, ended).await.is_err() {
                 tracing::warn!(%revision, calls, "calls of ended tokens are cut and take their time to end");
             }
+            let mut messages: Vec<_> = refused.into_iter().take(MAX_NACKS).map(|item| nack(revision, item)).collect();
+            messages.append(&mut after);
             messages
         }));
-        Ok(())
     }
 
     fn heartbeat(&mut self, beat: &v1::Heartbeat) -> Result<(), SyncError> {
@@ -331,6 +336,23 @@ impl<'a> Session<'a> {
             let _ = send(&out, edge_message::Message::ProbeResult(result)).await;
         });
     }
+}
+
+/// The first of these answers when it is there. Dropped before, it loses none.
+async fn next_answer(acks: &mut VecDeque<Answer>) -> Option<Vec<edge_message::Message>> {
+    let messages = acks.front_mut()?.await;
+    acks.pop_front();
+    Some(messages)
+}
+
+fn nack(revision: Revision, item: RefusedItem) -> edge_message::Message {
+    tracing::error!(%revision, item = %item.key, reason = item.reason, "refused an item");
+    edge_message::Message::Nack(v1::Nack {
+        revision: revision.0,
+        kind: item_kind(item.key.kind).into(),
+        id: item.key.id.into(),
+        reason: item.reason,
+    })
 }
 
 fn token_use(used: TokenUse) -> v1::TokenUse {

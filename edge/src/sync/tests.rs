@@ -51,7 +51,13 @@ fn edge_with(plane: &ControlPlane, cut: Cut) -> Edge {
             usage: Arc::new(|| (7, 2)),
             token_uses: Arc::new(|_| vec![]),
             trust: Arc::new(|bundle| {
-                Box::pin(async move { if bundle == "full" { Err("disk".into()) } else { Ok(()) } })
+                Box::pin(async move {
+                    match bundle.as_str() {
+                        "full" => Err("disk".into()),
+                        "slow" => std::future::pending().await,
+                        _ => Ok(()),
+                    }
+                })
             }),
             web_certificate: Arc::new(|| Some(Timestamp::from_micros(5_000_000))),
         },
@@ -152,6 +158,19 @@ async fn authorities_that_were_not_kept_are_told_before_the_confirmation() {
         v1::Delta { from: 5, to: 6, upserts: vec![settings_with("room")], removals: vec![], digest: digest_of(&items) };
     stream.send(Message::Delta(change)).await;
     assert_eq!(stream.ack().await.revision, 6);
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_delays_the_acknowledgement_and_nothing_else() {
+    let mut plane = ControlPlane::start().await;
+    let edge = edge(&plane);
+    let mut stream = plane.stream().await;
+    stream.hello().await;
+    let items = [settings_with("slow"), token(1, "ada")];
+    stream.send_all(snapshot_messages(1, 5, &items)).await;
+    // Answered while the authorities are not kept, and before any acknowledgement.
+    read(&mut stream).await;
+    assert_eq!(revision(&edge), Some(5));
 }
 
 #[tokio::test]

@@ -124,8 +124,7 @@ impl Handler for Probe {
     }
 
     fn room(&self, _: &&'static str) -> Option<Room> {
-        let room: Room = self.room.clone();
-        Some(room)
+        Some(Room { held: self.room.clone(), ended: tokio_util::sync::CancellationToken::new() })
     }
 
     fn describe(&self) -> &ServerDescription {

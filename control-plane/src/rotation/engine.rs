@@ -244,6 +244,7 @@ fn same_step(one: &Run, other: &Run) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{super::sample, *};
+    use crate::stream::Began;
 
     #[tokio::test]
     async fn schedules_begin_two_at_once_and_put_off_what_cannot_begin() {
@@ -258,7 +259,8 @@ mod tests {
                 draft.put(record);
             }
         });
-        let engine = Engine::new(store.clone(), Registry::new(8, []), clock);
+        let engine =
+            Engine::new(store.clone(), Registry::new(8, Began::now(Timestamp::from_micros(0), None), []), clock);
         for _ in 0..4 {
             engine.begin_due().await;
         }

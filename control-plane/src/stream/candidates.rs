@@ -6,7 +6,7 @@ use nla_domain::{clock::Timestamp, secret::Secret};
 use nla_proto::v1::{self, control_message::Message};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::registry::{Membership, Registry};
+use super::registry::{Began, Membership, Registry};
 use crate::{
     rotation::{sample, verify_by_edge},
     sources::{AllowedSources, Refresher},
@@ -64,7 +64,7 @@ async fn a_candidate_goes_to_edges_that_may_hold_credentials_only() {
         draft.put(sample::edge("e2"));
     });
     quarantine(store.clone(), "e2").await;
-    let registry = Registry::new(8, []);
+    let registry = Registry::new(8, Began::now(Timestamp::from_micros(0), None), []);
     let candidate = sample::credential("shop", "r", "p");
     let ((_m1, mut i1), (_m2, mut i2), (_m3, mut i3)) =
         (enter(&registry, "e1"), enter(&registry, "e2"), enter(&registry, "unknown"));
@@ -76,7 +76,7 @@ async fn a_candidate_goes_to_edges_that_may_hold_credentials_only() {
 #[tokio::test]
 async fn the_word_of_an_edge_that_is_put_in_quarantine_meanwhile_does_not_count() {
     let (store, _clock, _folder) = sample::store(|draft| drop(draft.put(sample::edge("e1"))));
-    let registry = Registry::new(8, []);
+    let registry = Registry::new(8, Began::now(Timestamp::from_micros(0), None), []);
     let (_member, inbox) = enter(&registry, "e1");
     let _answering = answers(&registry, "e1", inbox, ok(), quarantine(store.clone(), "e1"));
     let error = verify_by_edge(&store, &registry, &sample::credential("shop", "r", "p")).await.unwrap_err();
@@ -91,7 +91,7 @@ async fn tries_are_few_and_end_with_a_refused_password() {
                 draft.put(sample::edge(id));
             }
         });
-        let registry = Registry::new(8, []);
+        let registry = Registry::new(8, Began::now(Timestamp::from_micros(0), None), []);
         let (mut members, mut answering) = (Vec::new(), Vec::new());
         for (number, id) in ["e1", "e2", "e3", "e4"].into_iter().enumerate() {
             let (member, inbox) = enter(&registry, id);
@@ -109,7 +109,7 @@ async fn a_changed_value_waits_for_an_edge_while_the_last_one_serves() {
     let (store, clock, _folder) = sample::store(|draft| {
         draft.put(sample::edge("e1"));
     });
-    let registry = Registry::new(8, []);
+    let registry = Registry::new(8, Began::now(Timestamp::from_micros(0), None), []);
     let refresher =
         Refresher { store: store.clone(), registry: Arc::clone(&registry), clock, allowed: AllowedSources::default() };
     let mut next = sample::credential("shop", "r", "new");

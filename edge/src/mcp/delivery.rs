@@ -51,7 +51,9 @@ pub(super) struct Delivery {
 
 impl Delivery {
     pub(super) fn new(body: Body, room: Option<Room>) -> Self {
-        let ended = room.as_ref().map(|room| Box::pin(room.ended.clone().cancelled_owned()));
+        // What is answered after the end says that it has ended, and nothing else.
+        let still_open = room.as_ref().filter(|room| !room.ended.is_cancelled());
+        let ended = still_open.map(|room| Box::pin(room.ended.clone().cancelled_owned()));
         Self { body, rest: Bytes::new(), room, ended }
     }
 }
@@ -122,6 +124,14 @@ mod tests {
         assert!(delivery.frame().await.unwrap().is_err(), "not an end: a client would take it for the whole answer");
         assert!(delivery.frame().await.is_none());
         assert_eq!(Arc::strong_count(&held), 1);
+    }
+
+    #[tokio::test]
+    async fn the_answer_that_tells_of_the_end_is_whole() {
+        let (room, _held) = room();
+        room.ended.cancel();
+        let told = Delivery::new(Body::from("the token was revoked"), Some(room)).collect().await.unwrap();
+        assert_eq!(told.to_bytes(), "the token was revoked");
     }
 
     #[tokio::test]

@@ -111,7 +111,7 @@ async fn a_rotation_survives_kills_at_any_moment() {
         let run = shown(&plane)["run"].clone();
         assert!(run["new_role"] != before.as_str() && run["old_role"] == before.as_str(), "{run}");
         let open: Vec<String> = admin
-            .query("SELECT rolname::text FROM pg_roles WHERE rolname LIKE 'nla_reader__' AND rolcanlogin", &[])
+            .query("SELECT rolname::text FROM pg_roles WHERE rolname LIKE 'nla_reader_shop__' AND rolcanlogin", &[])
             .await
             .unwrap()
             .iter()

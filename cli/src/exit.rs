@@ -4,7 +4,7 @@
 
 use std::{error::Error, io::Write as _};
 
-use nla_domain::error::ErrorKind;
+use nla_domain::{error::ErrorKind, error::with_causes};
 use nla_proto::failure::Failure;
 use tonic::Status;
 
@@ -163,14 +163,7 @@ fn next_after(kind: ErrorKind) -> Option<&'static str> {
 
 /// What a person reads on stderr. Texts from elsewhere are escaped.
 pub(crate) fn message(error: &CliError) -> String {
-    let mut text = format!("error: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    let mut text = escape(&text).into_owned();
+    let mut text = escape(&format!("error: {}", with_causes(error))).into_owned();
     if let CliError::Answered { source: Failure { field: Some(field), .. }, .. } = error {
         text.push_str("\nfield: ");
         text.push_str(&escape(field));

@@ -10,6 +10,7 @@ pub mod init;
 mod key_rotation;
 pub mod pki;
 mod postgres;
+mod redacted;
 mod rotation;
 mod services;
 mod sources;

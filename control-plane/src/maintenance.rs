@@ -12,11 +12,9 @@ use anyhow::{Context as _, Result};
 use nla_control_plane::{
     config::Config,
     crypto::{Kek, KekFile},
-    store::{
-        Locked, RestoreError, RestoreOptions, Restored, Store, StoreError, StoreOptions, hex, restore as put_back,
-    },
+    store::{Locked, RestoreError, RestoreOptions, Restored, Store, StoreError, StoreOptions, restore as put_back},
 };
-use nla_domain::clock::SystemClock;
+use nla_domain::{clock::SystemClock, hex};
 
 use crate::arguments::VerifyBackupArgs;
 
@@ -81,7 +79,11 @@ pub(crate) fn restore(file: &Path, config: &Config, replace: bool) -> Result<()>
 fn show(restored: &Restored, config: &Config) -> std::io::Result<()> {
     let mut out = stdout();
     writeln!(out, "Restored {}:\n{}", restored.dir.display(), restored.report)?;
-    writeln!(out, "The store has the new epoch {} and takes up its revisions from there.", hex(&restored.epoch.0))?;
+    writeln!(
+        out,
+        "The store has the new epoch {} and takes up its revisions from there.",
+        hex::encode(&restored.epoch.0)
+    )?;
     if let Some(moved) = &restored.moved {
         writeln!(out, "The former store is in {}; remove it when you are sure.", moved.display())?;
     }

@@ -1,6 +1,18 @@
 //! One table of what can go wrong, for every surface: the reason that clients
 //! and operators see, HTTP status, gRPC code and metric label.
 
+/// An error with all of its causes, in one line.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
 /// Why a call was not answered as asked. The variants are what callers act on;
 /// details travel in the message beside it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

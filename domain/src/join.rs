@@ -8,6 +8,7 @@ use aws_lc_rs::{digest, rand};
 use subtle::ConstantTimeEq;
 
 use crate::{
+    hex,
     secret::{Key32, Secret},
     token::NoRandomness,
 };
@@ -30,7 +31,7 @@ impl CaPin {
 
 impl fmt::Display for CaPin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex::encode(&self.0))
     }
 }
 
@@ -130,7 +131,7 @@ impl JoinToken {
 
     /// The text, to be shown once.
     pub fn to_text(&self) -> Secret {
-        let body = format!("{PREFIX}{}_{}", hex(&self.ca_pin.0), hex(self.secret.expose()));
+        let body = format!("{PREFIX}{}_{}", hex::encode(&self.ca_pin.0), hex::encode(self.secret.expose()));
         let crc = checksum(&body);
         Secret::new(format!("{body}_{crc}"))
     }
@@ -138,11 +139,6 @@ impl JoinToken {
 
 fn checksum(body: &str) -> String {
     format!("{:08x}", crc32fast::hash(body.as_bytes()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]).map(char::from).collect()
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {

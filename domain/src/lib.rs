@@ -8,6 +8,7 @@ pub mod clock;
 pub mod credential;
 pub mod database;
 pub mod error;
+pub mod hex;
 pub mod id;
 pub mod join;
 pub mod label;

@@ -13,14 +13,14 @@ use std::{
     time::Duration,
 };
 
-use nla_domain::{clock::Timestamp, id::Revision};
+use nla_domain::{clock::Timestamp, error::with_causes, hex, id::Revision};
 use nla_proto::{failure::Failure, v1};
 
 use super::Context;
 use crate::{
     config::{BackupSchedule, Config},
     crypto::{Kek, KekError},
-    store::{BackupFailed, Frozen, Locked, RestoreError, StoreOptions, hex},
+    store::{BackupFailed, Frozen, Locked, RestoreError, StoreOptions},
 };
 
 /// How often the calendar is looked at; it, not a timer, decides.
@@ -120,7 +120,7 @@ impl Schedule {
         let event = v1::AdminEvent {
             actor: "control-plane".to_owned(),
             action: "backup".to_owned(),
-            object: format!("store/{}", hex(&manifest.store_id)),
+            object: format!("store/{}", hex::encode(&manifest.store_id)),
             outcome: v1::Outcome::Succeeded.into(),
             after_json: serde_json::json!({ "revision": revision.0, "audit_events": manifest.audit_count }).to_string(),
             ..Default::default()
@@ -157,17 +157,6 @@ impl Schedule {
             Err(error) => Err(ScheduleError::Key(error)),
         }
     }
-}
-
-/// One line: what failed and why.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Writes a backup, checks it and gives it its name; its length.
@@ -234,7 +223,7 @@ struct Names {
 
 impl Names {
     fn of(store_id: &[u8; 16]) -> Self {
-        Self { prefix: format!("nla-{}-", hex(&store_id[..4])) }
+        Self { prefix: format!("nla-{}-", hex::encode(&store_id[..4])) }
     }
 
     fn name(&self, at: Timestamp, revision: Revision) -> String {

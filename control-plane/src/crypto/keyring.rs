@@ -4,16 +4,18 @@
 
 mod rotation;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::hmac;
+use nla_domain::secret::Key32;
+use prost::Message;
 
 use super::{
     Kek, NoRandomness, random,
     sealed::{self, DataKey, Opened, Place, Unsealed},
 };
-use arc_swap::ArcSwap;
-use aws_lc_rs::hmac;
-use nla_domain::secret::Key32;
-use prost::Message;
+use crate::redacted::redacted;
 
 /// Parts of the store that have data keys of their own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -94,16 +96,6 @@ struct ClearDataKey {
     generation: u32,
     #[prost(bytes = "vec", tag = "3")]
     key: Vec<u8>,
-}
-
-macro_rules! redacted {
-    ($($name:ident),*) => {$(
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(concat!(stringify!($name), " [redacted]"))
-            }
-        }
-    )*};
 }
 
 redacted!(ClearKeys, ClearDataKey, Keyring);

@@ -7,6 +7,7 @@ use std::{net::IpAddr, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use nla_domain::{
     clock::Timestamp,
+    hex,
     id::{EdgeId, OperatorName},
     join::CaPin,
 };
@@ -77,7 +78,7 @@ impl Authority {
         }
         let key = KeyPair::generate().map_err(PkiError::Issue)?;
         // Two authorities of one trust domain are told apart by their names.
-        let mark: String = random::<4>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mark = hex::encode(&random::<4>()?);
         let mut params = params(&format!("NLA authority {trust_domain} {mark}"), now, now.plus(CA_LIFETIME))?;
         // It signs end entities only.
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));

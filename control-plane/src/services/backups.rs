@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use nla_domain::{clock::Timestamp, error::ErrorKind, id::Revision};
+use nla_domain::{clock::Timestamp, error::ErrorKind, hex, id::Revision};
 use nla_proto::{backup::BackupSum, convert, failure::Failure, v1};
 use tokio::{runtime::Handle, sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::{Context, standing::Standing};
 use crate::{
     authz::Caller,
-    store::{BackupFailed, Frozen, hex},
+    store::{BackupFailed, Frozen},
 };
 
 const CREATE: &str = "/nla.v1.Backups/Create";
@@ -78,7 +78,7 @@ fn event(caller: &Caller, manifest: &v1::BackupManifest) -> v1::AdminEvent {
     v1::AdminEvent {
         actor: caller.to_string(),
         action: CREATE.to_owned(),
-        object: format!("store/{}", hex(&manifest.store_id)),
+        object: format!("store/{}", hex::encode(&manifest.store_id)),
         client_address: caller.remote().ip().to_string(),
         outcome: v1::Outcome::Succeeded.into(),
         after_json: serde_json::json!({ "revision": manifest.revision, "audit_events": manifest.audit_count })

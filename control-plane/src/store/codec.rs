@@ -26,6 +26,7 @@ use super::{
     state::Entry,
     token_use::{TokenUse, TokenUsesRecord},
 };
+use crate::redacted::redacted;
 
 mod rotation;
 mod source;
@@ -82,11 +83,7 @@ macro_rules! bodies {
         #[derive(Clone, PartialEq, prost::Message)]
         #[prost(skip_debug)]
         struct $name { $($(#[$attr])* $field: $type,)* }
-        impl std::fmt::Debug for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(concat!(stringify!($name), " [redacted]"))
-            }
-        }
+        redacted!($name);
     )*};
 }
 
@@ -184,17 +181,7 @@ bodies! {
     }
 }
 
-impl std::fmt::Debug for Envelope {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Envelope [redacted]")
-    }
-}
-
-impl std::fmt::Debug for Body {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Body [redacted]")
-    }
-}
+redacted!(Envelope, Body);
 
 /// An entry's bytes.
 pub(super) fn encode(entry: &Entry) -> Zeroizing<Vec<u8>> {

@@ -3,7 +3,7 @@
 //! sealed by them never part; each is idempotent, so that whoever finds it
 //! half done after a restart runs it again.
 
-use nla_domain::error::ErrorKind;
+use nla_domain::{error::ErrorKind, error::with_causes};
 use nla_proto::{failure::Failure, v1};
 use tokio::sync::oneshot;
 
@@ -38,14 +38,7 @@ impl KeyFacts {
 }
 
 fn failure(error: &StoreError) -> Failure {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    Failure::new(ErrorKind::Unavailable, text)
+    Failure::new(ErrorKind::Unavailable, with_causes(error))
 }
 
 impl Store {

@@ -11,6 +11,7 @@ use std::{
 
 use nla_domain::{
     clock::Timestamp,
+    hex,
     id::Revision,
     pepper::Peppers,
     secret::Key32,
@@ -132,7 +133,7 @@ pub(super) fn open_head(keyring: &Keyring, sealed: &[u8]) -> Result<Head, StoreE
 }
 
 pub(super) fn record(keyring: &Keyring, index: &[u8], sealed: &[u8]) -> Result<(RecordKey, Entry), StoreError> {
-    let name = || index.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<String>();
+    let name = || hex::encode(&index[..index.len().min(4)]);
     let opened = keyring
         .open(Tree::State, index, sealed)
         .map_err(|error| StoreError::damaged(format!("the record at {} does not open: {error}", name())))?;

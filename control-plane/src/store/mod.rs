@@ -45,7 +45,7 @@ mod writer;
 
 pub use audit::{AuditPage, AuditQuery};
 pub use backup::{
-    BackupFailed, BackupReport, Frozen, Locked, RestoreError, RestoreOptions, Restored, Unlocked, hex, restore,
+    BackupFailed, BackupReport, Frozen, Locked, RestoreError, RestoreOptions, Restored, Unlocked, restore,
 };
 pub use draft::Draft;
 pub use error::{BackendError, StoreError};

@@ -8,6 +8,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use nla_domain::error::with_causes;
 use tokio::time::Instant;
 
 use super::IdentityError;
@@ -33,12 +34,7 @@ impl Trouble {
 
     /// There is trouble from now on.
     pub(crate) fn say(&self, error: &IdentityError) {
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(error) = cause {
-            text.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
+        let mut text = with_causes(error);
         // That there is no other token says less than what was wrong with the last one.
         if let (Some(known), IdentityError::NoToken | IdentityError::Expired { .. }) = (self.text(), error) {
             text.clone_from(&known);

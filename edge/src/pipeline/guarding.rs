@@ -6,6 +6,7 @@ use std::sync::Arc;
 use nla_domain::{
     audit::SqlRecord,
     error::ErrorKind,
+    hex,
     policy::Grant,
     role::{SqlAudit, Tool},
 };
@@ -150,10 +151,5 @@ fn sql_record(grant: &Grant, sql: &str, fingerprint: Option<&str>) -> SqlRecord 
 }
 
 fn sha256_hex(text: &str) -> String {
-    use std::fmt::Write as _;
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-    digest.as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref())
 }

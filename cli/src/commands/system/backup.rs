@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nla_domain::hex;
 use nla_proto::{
     backup::{BackupHash, BackupReader, BackupSum},
     v1::{self, BackupManifest, backup_part::Part, backups_client::BackupsClient},
@@ -78,8 +79,12 @@ pub(super) async fn backup(globals: &Globals, output: &Output, file: &Path, forc
     let (begin, sum) = taken;
     match target {
         Target::Stdout => {
-            let text =
-                format!("Backed up revision {}: {} bytes, SHA-256 {}", begin.revision, sum.bytes, hex(&sum.sha256));
+            let text = format!(
+                "Backed up revision {}: {} bytes, SHA-256 {}",
+                begin.revision,
+                sum.bytes,
+                hex::encode(&sum.sha256)
+            );
             output.hint(&text);
             Ok(())
         }
@@ -182,8 +187,4 @@ fn read(file: &Path) -> Result<(BackupManifest, BackupSum), CliError> {
     while reader.next_pair().map_err(unusable)?.is_some() {}
     let sum = reader.sum().unwrap_or_default();
     Ok((reader.manifest().clone(), sum))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nla_domain::hex;
 use nla_proto::{files, v1};
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
@@ -41,7 +42,7 @@ impl Run {
 
 /// The request as text that two runs can compare.
 fn text_of(request: &v1::RotateTokenRequest) -> String {
-    request.encode_to_vec().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&request.encode_to_vec())
 }
 
 /// A folder for one run.

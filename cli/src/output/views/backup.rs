@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use nla_domain::hex;
 use nla_proto::{
     backup::BackupSum,
     v1::{self, BackupManifest},
@@ -10,10 +11,6 @@ use serde::Serialize;
 
 use super::wire::When;
 use crate::output::{Cell, Show, Table, bytes};
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// A backup that was made.
 #[derive(Debug, Serialize)]
@@ -31,12 +28,12 @@ impl Backup {
     pub(crate) fn new(file: &Path, begin: &v1::BackupBegin, sum: &BackupSum) -> Self {
         Self {
             file: file.display().to_string(),
-            store: hex(&begin.store_id),
+            store: hex::encode(&begin.store_id),
             revision: begin.revision,
             created_at: When::from_wire(begin.created_at.as_ref()),
             records: sum.pairs,
             bytes: sum.bytes,
-            sha256: hex(&sum.sha256),
+            sha256: hex::encode(&sum.sha256),
         }
     }
 }
@@ -82,7 +79,7 @@ impl BackupInfo {
         };
         Self {
             backup: Backup::new(file, &begin, sum),
-            epoch: hex(&manifest.epoch),
+            epoch: hex::encode(&manifest.epoch),
             audit_events: manifest.audit_count,
             version: manifest.version.clone(),
             whole: true,

@@ -1,6 +1,6 @@
 //! The control plane as a whole, this program's version, and its contexts.
 
-use nla_domain::clock::Timestamp;
+use nla_domain::{clock::Timestamp, hex};
 use nla_proto::v1;
 use serde::Serialize;
 
@@ -49,7 +49,7 @@ impl Status {
         Self {
             control_plane: url.to_owned(),
             version: status.version,
-            epoch: status.epoch.iter().map(|byte| format!("{byte:02x}")).collect(),
+            epoch: hex::encode(&status.epoch),
             revision: status.revision,
             started_at: When::from_wire(status.started_at.as_ref()),
             tokens_active: status.tokens_active,

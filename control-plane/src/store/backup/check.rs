@@ -9,13 +9,13 @@ use std::{
     path::Path,
 };
 
-use nla_domain::id::Revision;
+use nla_domain::{hex, id::Revision};
 use nla_proto::{
     backup::{BackupError, BackupPair, BackupReader, BackupSum},
     v1,
 };
 
-use super::{RestoreError, backup_key, hex, tag};
+use super::{RestoreError, backup_key, tag};
 use crate::{
     crypto::{Kek, Keyring, Tree, WrappedKeys},
     store::{
@@ -244,16 +244,16 @@ impl std::fmt::Display for BackupReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let manifest = &self.manifest;
         let at = manifest.created_at.as_ref().and_then(|at| nla_proto::convert::from_timestamp("at", at).ok());
-        writeln!(f, "  store         {}", hex(&manifest.store_id))?;
+        writeln!(f, "  store         {}", hex::encode(&manifest.store_id))?;
         writeln!(
             f,
             "  made at       {} by version {}",
             at.map(|at| at.to_string()).unwrap_or_default(),
             manifest.version
         )?;
-        writeln!(f, "  revision      {} of epoch {}", self.revision, hex(&manifest.epoch))?;
+        writeln!(f, "  revision      {} of epoch {}", self.revision, hex::encode(&manifest.epoch))?;
         writeln!(f, "  records       {}", self.records)?;
         writeln!(f, "  audit events  {}", self.audit_events)?;
-        writeln!(f, "  file          {} bytes, SHA-256 {}", self.sum.bytes, hex(&self.sum.sha256))
+        writeln!(f, "  file          {} bytes, SHA-256 {}", self.sum.bytes, hex::encode(&self.sum.sha256))
     }
 }

@@ -226,10 +226,5 @@ pub enum RestoreError {
     },
 }
 
-/// As people read ids.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use std::{
 
 use nla_domain::{
     clock::Timestamp,
+    hex,
     id::{Epoch, Revision},
 };
 use nla_proto::{backup::BackupPair, convert, failure::Failure, files, v1};
@@ -24,7 +25,6 @@ use rustix::{
 use super::{
     RestoreError,
     check::{BackupReport, Locked, Unlocked},
-    hex,
 };
 use crate::{
     config::beside,
@@ -119,9 +119,11 @@ pub fn restore<R: Read>(backup: Locked<R>, kek: &Kek, options: &RestoreOptions) 
 fn former(dir: &Path, store_id: &[u8]) -> Result<Lock, RestoreError> {
     let lock = Lock::take(dir)?;
     match header::read(dir) {
-        Ok(keys) if keys.store_id != store_id => {
-            Err(RestoreError::OtherStore { dir: dir.to_owned(), there: hex(&keys.store_id), found: hex(store_id) })
-        }
+        Ok(keys) if keys.store_id != store_id => Err(RestoreError::OtherStore {
+            dir: dir.to_owned(),
+            there: hex::encode(&keys.store_id),
+            found: hex::encode(store_id),
+        }),
         Ok(_) => Ok(lock),
         Err(error) => {
             tracing::warn!(%error, dir = %dir.display(), "whose store this was cannot be told; it is moved aside");
@@ -263,11 +265,11 @@ fn record(draft: &mut Draft<'_>, report: &BackupReport, keys: KeysRecord, epoch:
     draft.event(v1::AdminEvent {
         actor: ACTOR.to_owned(),
         action: "restore".to_owned(),
-        object: format!("store/{}", hex(&manifest.store_id)),
+        object: format!("store/{}", hex::encode(&manifest.store_id)),
         outcome: v1::Outcome::Succeeded.into(),
-        before_json: serde_json::json!({ "epoch": hex(&manifest.epoch) }).to_string(),
+        before_json: serde_json::json!({ "epoch": hex::encode(&manifest.epoch) }).to_string(),
         after_json: serde_json::json!({
-            "epoch": hex(&epoch.0),
+            "epoch": hex::encode(&epoch.0),
             "backup_revision": manifest.revision,
             "backup_made_at": made_at.map(|at| at.to_string()),
             "join_tokens_made_void": open.len(),

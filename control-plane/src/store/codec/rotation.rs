@@ -1,6 +1,6 @@
 //! Rotations as bytes.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use nla_domain::{clock::Timestamp, id::Revision, secret::Secret};
 use nla_proto::convert::ConvertError;
@@ -9,6 +9,7 @@ use super::{
     super::record::{Login, RotationRecord, Run, Step},
     parse,
 };
+use crate::redacted::redacted;
 
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
@@ -73,15 +74,6 @@ struct RunBody {
     remark: String,
 }
 
-macro_rules! redacted {
-    ($($name:ident),*) => {$(
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(concat!(stringify!($name), " [redacted]"))
-            }
-        }
-    )*};
-}
 redacted!(RotationBody, LoginBody, RunBody);
 
 impl From<&Login> for LoginBody {

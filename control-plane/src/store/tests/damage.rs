@@ -1,8 +1,9 @@
 //! Wrong keys, other processes, and files that are not as they were left: each
 //! is named, and nothing is changed.
 
-use std::{collections::BTreeMap, error::Error, fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
 
+use nla_domain::error::with_causes;
 use nla_proto::files::FileError;
 use prost::Message;
 
@@ -28,12 +29,7 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 fn refused(bench: &Bench, expected: &str) -> StoreError {
     let before = files(&bench.dir());
     let error = bench.open().expect_err(expected);
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
+    let text = with_causes(&error);
     assert!(text.contains(expected), "expected {expected:?} in {text:?}");
     assert!(files(&bench.dir()) == before, "files were changed on {text:?}");
     error

@@ -8,9 +8,9 @@
 //! a folder above are then the same case, network file systems tell of their
 //! changes too, and no event can be missed. It costs two small reads.
 
-use std::{convert::Infallible, error::Error, sync::Arc};
+use std::{convert::Infallible, sync::Arc};
 
-use nla_domain::clock::WallClock;
+use nla_domain::{clock::WallClock, error::with_causes};
 
 use super::{
     CertificateError, PublicCertificate,
@@ -73,7 +73,7 @@ impl Watch {
         let found = self.read().await;
         let seen = match &found {
             Ok(material) => Seen::Content(material.fingerprint()),
-            Err(error) => Seen::Unreadable(text(error)),
+            Err(error) => Seen::Unreadable(with_causes(error)),
         };
         if seen == Seen::Content(self.certificate.0.served.load().fingerprint) {
             (self.seen, self.warned) = (None, None);
@@ -91,7 +91,7 @@ impl Watch {
                 Look::Replaced
             }
             Err(error) => {
-                let refused = text(&error);
+                let refused = with_causes(&error);
                 if self.warned.as_ref() == Some(&refused) {
                     return Look::StillRefused;
                 }
@@ -147,16 +147,4 @@ impl Watch {
         let before = std::mem::replace(&mut self.noticed, notice);
         notice.filter(|_| before != notice)
     }
-}
-
-/// An error with its causes.
-fn text(error: &CertificateError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

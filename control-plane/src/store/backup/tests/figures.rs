@@ -1,7 +1,10 @@
 //! How long a large backup takes, and what others notice of it:
 //! `cargo test -p nla-control-plane --lib backup::tests::figures -- --ignored --nocapture`
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use super::*;
 
@@ -14,6 +17,18 @@ fn peak_kib() -> u64 {
 
 fn forget_peak() {
     fs::write("/proc/self/clear_refs", "5").unwrap();
+}
+
+/// How long one commit after the other takes, in order of length.
+async fn commits(store: Store, stop: Arc<AtomicBool>) -> Vec<Duration> {
+    let mut waits = Vec::new();
+    while !stop.load(Ordering::Acquire) {
+        let began = Instant::now();
+        put_role(&store, "busy", "again").await.unwrap();
+        waits.push(began.elapsed());
+    }
+    waits.sort();
+    waits
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,20 +44,8 @@ async fn figures() {
         let calls = (0..1_000).map(|at| call(&format!("{batch}-{at}"))).collect();
         store.audit_append(&edge, "boot", batch * 1_000 + 1, calls).await.unwrap();
     }
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let writer = {
-        let (store, stop) = (store.clone(), Arc::clone(&stop));
-        tokio::spawn(async move {
-            let mut waits = Vec::new();
-            while !stop.load(std::sync::atomic::Ordering::Acquire) {
-                let began = Instant::now();
-                put_role(&store, "busy", "again").await.unwrap();
-                waits.push(began.elapsed());
-            }
-            waits.sort();
-            waits
-        })
-    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn(commits(store.clone(), Arc::clone(&stop)));
     let report = |what: &str, waits: &[Duration]| {
         println!(
             "{what}: {} commits, median {:?}, longest {:?}",
@@ -52,23 +55,11 @@ async fn figures() {
         );
     };
     tokio::time::sleep(Duration::from_secs(5)).await;
-    stop.store(true, std::sync::atomic::Ordering::Release);
+    stop.store(true, Ordering::Release);
     report("without a backup", &writer.await.unwrap());
 
-    stop.store(false, std::sync::atomic::Ordering::Release);
-    let writer = {
-        let (store, stop) = (store.clone(), Arc::clone(&stop));
-        tokio::spawn(async move {
-            let mut waits = Vec::new();
-            while !stop.load(std::sync::atomic::Ordering::Acquire) {
-                let began = Instant::now();
-                put_role(&store, "busy", "again").await.unwrap();
-                waits.push(began.elapsed());
-            }
-            waits.sort();
-            waits
-        })
-    };
+    stop.store(false, Ordering::Release);
+    let writer = tokio::spawn(commits(store.clone(), Arc::clone(&stop)));
     let path = bench.folder.path().join("backup");
     forget_peak();
     let before = peak_kib();
@@ -84,7 +75,7 @@ async fn figures() {
         sum.bytes,
         peak_kib() - before
     );
-    stop.store(true, std::sync::atomic::Ordering::Release);
+    stop.store(true, Ordering::Release);
     report("during the backup", &writer.await.unwrap());
     store.close().await;
     drop(store);

@@ -4,6 +4,8 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use nla_domain::{
+    error::with_causes,
+    hex,
     id::EdgeId,
     join::{CaPin, JoinToken},
     secret::Key32,
@@ -72,16 +74,6 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 #[tokio::test]
 async fn what_was_backed_up_comes_back_in_a_new_life() {
     let bench = Bench::new();
@@ -128,7 +120,7 @@ async fn what_was_backed_up_comes_back_in_a_new_life() {
     let event = again.audit_after(events, 10).await.unwrap();
     let Some(v1::audit_event::Event::Admin(admin)) = &event[0].event else { panic!("{event:?}") };
     assert_eq!((event.len(), admin.action.as_str(), admin.actor.as_str()), (1, "restore", "control-plane"));
-    assert!(admin.after_json.contains(&hex(&restored.epoch.0)), "{admin:?}");
+    assert!(admin.after_json.contains(&hex::encode(&restored.epoch.0)), "{admin:?}");
     let verified = again.verify().await.unwrap();
     assert_eq!(verified.audit_events, events + 1);
     put_role(&again, "new", "").await.unwrap();
@@ -200,7 +192,7 @@ async fn every_cut_and_every_flip_is_refused() {
     let end = bytes.len();
     for length in (0..end).step_by(41).chain(end - 110..end) {
         let error = verify(&bytes[..length], &bench.kek).expect_err(&format!("cut after {length} of {end}"));
-        assert!(text(&error).contains("cut off") || length < 18, "{length}: {}", text(&error));
+        assert!(with_causes(&error).contains("cut off") || length < 18, "{length}: {}", with_causes(&error));
     }
     for at in (0..end).step_by(23).chain(0..600).chain(end - 110..end) {
         let mut bytes = bytes.clone();
@@ -261,7 +253,7 @@ async fn a_backup_that_is_sealed_but_incomplete_is_refused() {
     assert!(verify(&forge(&bytes, &bench.kek, |_| ()), &bench.kek).is_ok());
     for (expected, change) in cases {
         let forged = forge(&bytes, &bench.kek, change);
-        let error = text(&verify(&forged, &bench.kek).expect_err(expected));
+        let error = with_causes(&verify(&forged, &bench.kek).expect_err(expected));
         assert!(error.contains(expected), "expected {expected:?} in {error:?}");
         assert!(put_back(&bench, &forged, &options(&bench, "again", false)).is_err());
         assert_eq!(names(bench.folder.path()), ["store"], "{expected}");
@@ -280,7 +272,7 @@ async fn what_is_refused_leaves_everything_as_it_was() {
     let store_options = options(&bench, "store", true);
 
     let running = put_back(&bench, &bytes, &store_options).unwrap_err();
-    assert!(text(&running).contains("is in use"), "{running}");
+    assert!(with_causes(&running).contains("is in use"), "{running}");
     store.close().await;
     let refusals = [
         (put_back(&bench, &bytes, &options(&bench, "store", false)).unwrap_err(), "exists already"),
@@ -289,14 +281,14 @@ async fn what_is_refused_leaves_everything_as_it_was() {
         (put_back(&bench, &bytes[..bytes.len() / 2], &store_options).unwrap_err(), "cut off"),
     ];
     for (error, expected) in refusals {
-        assert!(text(&error).contains(expected), "{expected}: {}", text(&error));
+        assert!(with_causes(&error).contains(expected), "{expected}: {}", with_causes(&error));
     }
     let wrong = Kek::new(Key32::new([8; 32]));
     let error = restore(open(&bytes).unwrap(), &wrong, &store_options).unwrap_err();
     assert!(matches!(error, RestoreError::Store(StoreError::Keyring(KeyringError::WrongKek))), "{error}");
     let full = StoreOptions { reserve_bytes: u64::MAX, ..options(&bench, "again", false).store };
     let error = put_back(&bench, &bytes, &RestoreOptions { store: full, replace: false }).unwrap_err();
-    assert!(matches!(error, RestoreError::DiskFull { .. }), "{}", text(&error));
+    assert!(matches!(error, RestoreError::DiskFull { .. }), "{}", with_causes(&error));
     assert_eq!(names(bench.folder.path()), ["store"]);
     bench.open().unwrap().close().await;
 }

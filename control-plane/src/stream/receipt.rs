@@ -50,7 +50,8 @@ impl SyncContext {
             // Edges that a restored store does not know are not in the list.
             let unknown_until = self.unknown_until(&state, class).filter(|until| *until > now);
             let complete = unknown_until.is_none() && looks.iter().all(|look| look.receipt.state() != Reached::Pending);
-            if complete || now >= deadline {
+            // When this process stops, an answer now is better than none.
+            if complete || now >= deadline || self.shutdown.is_cancelled() {
                 let edges = looks.into_iter().map(|look| look.receipt).collect();
                 return v1::Receipt { revision: revision.0, complete, edges };
             }
@@ -61,11 +62,7 @@ impl SyncContext {
                 // The sender lives in the registry.
                 Ok(()) = progress.changed() => tokio::time::sleep(COALESCE).await,
                 () = sleep_until(next) => {}
-                // An answer now is better than none.
-                () = self.shutdown.cancelled() => {
-                    let edges = looks.into_iter().map(|look| look.receipt).collect();
-                    return v1::Receipt { revision: revision.0, complete, edges };
-                }
+                () = self.shutdown.cancelled() => {}
             }
         }
     }

@@ -12,11 +12,10 @@ use nla_proto::v1::{
     self, audit_client::AuditClient, backup_part::Part, backups_client::BackupsClient,
     edge_message::Message as FromEdge, system_client::SystemClient, tokens_client::TokensClient,
 };
-use tokio::time::{sleep, timeout};
 
 use crate::{
     certificates::{follow, renew},
-    plane::{DEADLINE, Follower, Held, Plane, once},
+    plane::{Follower, Held, Plane, eventually, once},
 };
 
 async fn backup(plane: &Plane) -> Vec<u8> {
@@ -72,17 +71,12 @@ async fn remember(plane: &Plane, follower: &mut Follower, epoch: &[u8], ids: &[&
     let marker = format!("after-{}", once());
     let nack = v1::Nack { revision: 1, kind: v1::ItemKind::Role.into(), id: marker.clone(), reason: String::new() };
     follower.send(FromEdge::Nack(nack)).await;
-    let heard = async {
-        loop {
-            let mut client = v1::edges_client::EdgesClient::new(plane.admin_channel());
-            let edges = client.list(v1::ListEdgesRequest {}).await.unwrap().into_inner().edges;
-            if format!("{edges:?}").contains(&marker) {
-                break;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
+    let heard = async || {
+        let mut client = v1::edges_client::EdgesClient::new(plane.admin_channel());
+        let edges = client.list(v1::ListEdgesRequest {}).await.unwrap().into_inner().edges;
+        format!("{edges:?}").contains(&marker).then_some(())
     };
-    timeout(DEADLINE, heard).await.expect("the edge was not heard");
+    eventually("the edge's word", heard).await;
 }
 
 #[tokio::test]
@@ -172,12 +166,7 @@ async fn backups_and_checks_are_recorded_and_shown() {
     let report = Locked::open(bytes.as_slice(), Path::new("")).unwrap().unlock(&kek(&plane)).unwrap().verify().unwrap();
     assert_eq!(report.revision.0, revision);
     // The stream's end is noted by the handing out, a moment after we have it.
-    let noted = async {
-        while status(&plane).await.last_backup_at.is_none() {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(DEADLINE, noted).await.expect("the backup is not shown");
+    eventually("the note of the backup", async || status(&plane).await.last_backup_at).await;
     assert_eq!(status(&plane).await.last_backup_revision, revision);
     let request = v1::ListAuditRequest { page_size: 1, ..Default::default() };
     let events = AuditClient::new(plane.admin_channel()).list(request).await.unwrap().into_inner().events;
@@ -201,16 +190,11 @@ async fn the_schedule_makes_checks_and_clears_away() {
     plane.config.backup = Some(BackupSchedule { dir: dir.clone(), every, keep: 2 });
     plane.start_again().await;
     let until = async |what: &str, holds: &dyn Fn(&v1::StatusResponse) -> bool| {
-        let wait = async {
-            loop {
-                plane.clock.advance(Duration::from_secs(1));
-                if holds(&status(&plane).await) {
-                    break;
-                }
-                sleep(Duration::from_millis(20)).await;
-            }
+        let look = async || {
+            plane.clock.advance(Duration::from_secs(1));
+            holds(&status(&plane).await).then_some(())
         };
-        timeout(DEADLINE, wait).await.unwrap_or_else(|_| panic!("{what}"));
+        eventually(what, look).await;
     };
     let names = || {
         let mut names: Vec<String> =
@@ -246,11 +230,9 @@ async fn the_schedule_makes_checks_and_clears_away() {
     plane.config.backup = Some(BackupSchedule { dir: beside.clone(), every, keep: 2 });
     fs::set_permissions(&beside, fs::Permissions::from_mode(0o700)).unwrap();
     plane.start_again().await;
-    let refused = async {
-        while !status(&plane).await.backup_error.contains("must not lie in the folder of the backups") {
-            plane.clock.advance(Duration::from_secs(1));
-            sleep(Duration::from_millis(20)).await;
-        }
+    let refused = async || {
+        plane.clock.advance(Duration::from_secs(1));
+        status(&plane).await.backup_error.contains("must not lie in the folder of the backups").then_some(())
     };
-    timeout(DEADLINE, refused).await.expect("the key lies beside the backups");
+    eventually("the refusal of a key beside the backups", refused).await;
 }

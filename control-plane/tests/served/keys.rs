@@ -1,6 +1,6 @@
 //! Rotation of keys by request, over restarts.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use nla_control_plane::{
     app,
@@ -9,7 +9,7 @@ use nla_control_plane::{
 };
 use nla_proto::v1::{self, keys_client::KeysClient, tokens_client::TokensClient};
 
-use crate::plane::{DEADLINE, Plane, once, token_request};
+use crate::plane::{Plane, eventually, once, token_request};
 
 fn client(plane: &Plane) -> KeysClient<tonic::transport::Channel> {
     KeysClient::new(plane.admin_channel())
@@ -24,16 +24,7 @@ async fn status(plane: &Plane) -> v1::KeyStatus {
 }
 
 async fn until(plane: &Plane, what: &str, holds: impl Fn(&v1::KeyStatus) -> bool) -> v1::KeyStatus {
-    let look = async {
-        loop {
-            let status = status(plane).await;
-            if holds(&status) {
-                return status;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, look).await.unwrap_or_else(|_| panic!("{what} did not happen"))
+    eventually(what, async || Some(status(plane).await).filter(|status| holds(status))).await
 }
 
 #[tokio::test]

@@ -30,6 +30,19 @@ use tonic::{Status, Streaming, transport::Channel};
 /// Everything in these tests happens within this time, or fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
+/// What `look` finds, once it finds something; it is asked again and again.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            match look().await {
+                Some(found) => break found,
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    timeout(DEADLINE, found).await.unwrap_or_else(|_| panic!("{what} did not happen"))
+}
+
 /// A running control plane.
 pub(crate) struct Plane {
     pub(crate) folder: TempDir,
@@ -190,16 +203,8 @@ impl Plane {
     /// The reasons of refused calls of a method, once there are that many: they
     /// are recorded after the caller has its answer.
     pub(crate) async fn refusals(&self, method: &str, count: usize) -> Vec<String> {
-        let recorded = async {
-            loop {
-                let reasons = self.recorded_refusals(method).await;
-                if reasons.len() >= count {
-                    break reasons;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        timeout(DEADLINE, recorded).await.expect("refusals are recorded")
+        let recorded = async || Some(self.recorded_refusals(method).await).filter(|reasons| reasons.len() >= count);
+        eventually("the record of refusals", recorded).await
     }
 
     async fn recorded_refusals(&self, method: &str) -> Vec<String> {

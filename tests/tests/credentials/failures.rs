@@ -17,7 +17,7 @@ use tonic::Code;
 
 use super::{
     bench::{Bench, MANAGER, PAIR, other},
-    traffic::Traffic,
+    traffic::traffic,
 };
 
 /// Computes for hours.
@@ -154,7 +154,7 @@ async fn the_grace_ends_and_an_emergency_has_none() {
     // It only reads, so that it begins again under the new role.
     wait_for("the statement under the new role", || runs(second.new_role.clone())).await.unwrap();
 
-    let traffic = Traffic::start([bench.sandbox.client(0, &token).unwrap()]);
+    let traffic = traffic([bench.sandbox.client(0, &token).unwrap()]);
     traffic.goes_on(5).await;
     let began = std::time::Instant::now();
     let third = bench.rotate(|request| request.emergency = true).await;

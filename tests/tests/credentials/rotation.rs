@@ -1,58 +1,20 @@
 //! Rotations under load: no call fails, the old role is shut, and no password
 //! shows anywhere.
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+use std::{fs, time::Instant};
 
 use nla_domain::secret::Secret;
 use nla_proto::v1::RotationStep;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use nla_tests::leaks::{Captured, files_below};
+use tracing_subscriber::EnvFilter;
 
 use super::{
     bench::{Bench, MANAGER, PAIR, other},
-    traffic::Traffic,
+    traffic::traffic,
 };
 
 /// As many as an ordinary run of the tests has time for; CI sets more.
 const ROTATIONS: usize = 5;
-
-/// Everything that this program logs.
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files(&path, found);
-        } else if path.is_file() {
-            found.push(path);
-        }
-    }
-}
 
 fn holds(content: &[u8], secret: &Secret) -> bool {
     content.windows(secret.expose().len()).any(|window| window == secret.expose().as_bytes())
@@ -66,11 +28,11 @@ async fn no_call_fails_and_no_password_shows_while_credentials_rotate() {
     logs.with_env_filter(EnvFilter::new("debug,h2=info,hyper_util=info")).init();
     let mut bench = Bench::configured(2).await;
     // The test itself has made roles with passwords in clear, which its driver logs.
-    captured.0.lock().unwrap().clear();
+    captured.clear();
     let mut passwords = vec![bench.manager_password.clone(), bench.sandbox.sample.sample.reader_password.clone()];
     let tokens = [bench.token().await, bench.token().await, bench.token().await];
     let clients = tokens.iter().flat_map(|token| [0, 1].map(|edge| bench.sandbox.client(edge, token).unwrap()));
-    let traffic = Traffic::start(clients.collect::<Vec<_>>());
+    let traffic = traffic(clients.collect::<Vec<_>>());
     traffic.goes_on(20).await;
 
     let mut said = Vec::new();
@@ -92,7 +54,7 @@ async fn no_call_fails_and_no_password_shows_while_credentials_rotate() {
         }
         passwords.push(bench.password().await);
     }
-    let answered = traffic.end().await;
+    let answered = traffic.end().await.len();
     println!("{answered} calls answered over {rotations} rotations, none failed");
     passwords.sort_by(|a, b| a.expose().cmp(b.expose()));
     let before = passwords.len();
@@ -102,7 +64,7 @@ async fn no_call_fails_and_no_password_shows_while_credentials_rotate() {
     let server_log = fs::read(bench.sandbox.sample.postgres.log_file()).unwrap();
     let shown = String::from_utf8_lossy(&server_log);
     assert!(shown.contains("WITH LOGIN PASSWORD 'SCRAM-SHA-256$4096:"), "the server does not log what was asked");
-    let logged = captured.0.lock().unwrap().clone();
+    let logged = captured.text();
     assert!(String::from_utf8_lossy(&logged).contains("a rotation has reached a step"), "nothing was captured");
     let events = bench.sandbox.admin.audit(nla_proto::v1::AuditFilter::default()).await.unwrap();
     let audit = events.iter().map(|event| format!("{event:#?}")).collect::<String>();
@@ -113,8 +75,7 @@ async fn no_call_fails_and_no_password_shows_while_credentials_rotate() {
         ("the audit log".to_owned(), audit.into_bytes()),
         ("what was said".to_owned(), said.join("\n").into_bytes()),
     ];
-    let mut all = Vec::new();
-    files(&bench.sandbox.folder(), &mut all);
+    let all = files_below(&bench.sandbox.folder());
     assert!(all.len() > 10, "{all:?}");
     places.extend(all.into_iter().map(|path| (path.display().to_string(), fs::read(&path).unwrap())));
     for (place, content) in places {

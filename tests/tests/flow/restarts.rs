@@ -1,86 +1,20 @@
 //! Each part stops and comes back: callers lose nothing, and nothing of what
 //! was decided or recorded is forgotten.
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use nla_sandbox::{
     mcp::McpClient,
     postgres::{Options, Postgres},
     system::{Sandbox, wait_for},
 };
+use nla_tests::traffic::{SELECT_1, Traffic};
 use serde_json::json;
-use tokio::{task::JoinSet, time};
 
 use super::calls::{error, event, events, query, request_id, token};
 
 /// Between two calls of one client: below the limit of calls per address.
 const PACE: Duration = Duration::from_millis(10);
-
-/// Clients that call without a pause.
-struct Traffic {
-    clients: JoinSet<()>,
-    seen: Arc<Seen>,
-}
-
-#[derive(Default)]
-struct Seen {
-    stop: AtomicBool,
-    answered: AtomicU64,
-    ids: Mutex<Vec<String>>,
-    failures: Mutex<Vec<String>>,
-}
-
-impl Traffic {
-    fn start(clients: impl IntoIterator<Item = McpClient>) -> Self {
-        let mut traffic = Self { clients: JoinSet::new(), seen: Arc::default() };
-        for client in clients {
-            traffic.clients.spawn(Self::call(client, Arc::clone(&traffic.seen)));
-        }
-        traffic
-    }
-
-    async fn call(client: McpClient, seen: Arc<Seen>) {
-        let mut pace = time::interval(PACE);
-        pace.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-        while !seen.stop.load(Ordering::Acquire) {
-            pace.tick().await;
-            let call = json!({ "name": "query_database", "arguments": { "sql": "SELECT 1" } });
-            match client.request("tools/call", call).await {
-                Ok(answer) if answer.body["result"]["structuredContent"]["rows"] == json!([[1]]) => {
-                    seen.ids.lock().unwrap().push(request_id(&answer));
-                    seen.answered.fetch_add(1, Ordering::AcqRel);
-                }
-                Ok(answer) => seen.failures.lock().unwrap().push(format!("{}: {}", answer.status, answer.body)),
-                Err(error) => seen.failures.lock().unwrap().push(format!("{error:#}")),
-            }
-        }
-    }
-
-    /// Waits for that many answers more.
-    async fn goes_on(&self, calls: u64) {
-        let wanted = self.seen.answered.load(Ordering::Acquire) + calls;
-        let seen = &self.seen;
-        wait_for("answers under traffic", || async { seen.answered.load(Ordering::Acquire) >= wanted }).await.unwrap();
-    }
-
-    /// Ids of the answered calls; none may have failed.
-    async fn end(mut self) -> Vec<String> {
-        self.seen.stop.store(true, Ordering::Release);
-        while let Some(ended) = self.clients.join_next().await {
-            ended.unwrap();
-        }
-        let failures = self.seen.failures.lock().unwrap();
-        assert!(failures.is_empty(), "{} calls failed: {:?}", failures.len(), failures.first());
-        self.seen.ids.lock().unwrap().clone()
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_control_plane_restarts_under_traffic() {
@@ -91,7 +25,7 @@ async fn the_control_plane_restarts_under_traffic() {
     let clients: Vec<McpClient> = [0, 0, 1, 1].iter().map(|edge| sandbox.client(*edge, &secret).unwrap()).collect();
     let gone: Vec<McpClient> = (0..2).map(|edge| sandbox.client(edge, &gone).unwrap()).collect();
 
-    let traffic = Traffic::start(clients);
+    let traffic = Traffic::start(clients, PACE, SELECT_1);
     traffic.goes_on(50).await;
     sandbox.control_plane.stop().await.unwrap();
     traffic.goes_on(100).await;

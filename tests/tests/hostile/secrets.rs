@@ -1,13 +1,7 @@
 //! Secrets stay where they belong: out of logs, answers, the audit log and
 //! readable files. The log of this whole program is taken at its finest level.
 
-use std::{
-    fs,
-    io::Write,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use nla_control_plane::{
     crypto::Kek,
@@ -19,32 +13,11 @@ use nla_sandbox::{
     sample,
     system::{Edge, idempotency_key, wait_for},
 };
+use nla_tests::leaks::{Captured, files_below};
 use serde_json::json;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::EnvFilter;
 
 use super::bench::{Bench, wanted};
-
-/// Everything that this program logs.
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
 
 /// The forms in which a secret could lie somewhere.
 fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
@@ -73,17 +46,6 @@ fn find(place: &str, content: &[u8], secrets: &[(String, Vec<u8>)]) -> Vec<Strin
         }
     }
     found
-}
-
-fn files(folder: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            files(&entry.path(), into);
-        } else {
-            into.push(entry.path());
-        }
-    }
 }
 
 /// The part of a token that is secret, in case only it leaks.
@@ -199,7 +161,7 @@ async fn secrets_appear_nowhere() {
     secrets.push(("pepper".into(), pepper));
 
     let mut found = Vec::new();
-    let log = captured.0.lock().unwrap().clone();
+    let log = captured.text();
     let text = String::from_utf8_lossy(&log);
     assert!(
         text.contains("control plane serves") && text.contains("listening for MCP clients"),
@@ -210,8 +172,7 @@ async fn secrets_appear_nowhere() {
     found.extend(find("answers", answers.join("\n").as_bytes(), &secrets));
 
     assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
-    let mut all = Vec::new();
-    files(&bench.sandbox.folder(), &mut all);
+    let all = files_below(&bench.sandbox.folder());
     assert!(all.len() > 10, "{all:?}");
     let mut keys = 0;
     for path in &all {

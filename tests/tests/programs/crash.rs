@@ -12,7 +12,7 @@ use nla_proto::v1::{self, tokens_client::TokensClient};
 use nla_sandbox::system::{Admin, wait_for};
 use tokio::task::JoinSet;
 
-use super::plane::Plane;
+use nla_tests::programs::plane::Plane;
 
 const ROUNDS: usize = 3;
 const WRITERS: usize = 8;

@@ -13,7 +13,7 @@ use nla_sandbox::{
 };
 use serde_json::Value;
 
-use super::{
+use nla_tests::programs::{
     binaries::program,
     plane::Plane,
     process::{Ended, Running, until},

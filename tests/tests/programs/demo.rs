@@ -12,7 +12,7 @@ use nla_domain::secret::Secret;
 use nla_sandbox::mcp::McpClient;
 use serde_json::{Value, json};
 
-use super::{
+use nla_tests::programs::{
     binaries::program,
     process::{Ended, LIMIT, send, until},
 };

@@ -14,7 +14,7 @@ use nla_sandbox::{
 };
 use serde_json::json;
 
-use super::{binaries, process::Ended};
+use nla_tests::programs::{binaries, process::Ended};
 
 const PAGE: &str = include_str!("../../../docs/install.md");
 

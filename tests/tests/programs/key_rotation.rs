@@ -2,15 +2,7 @@
 //! killed in the middle of each: no call fails, and after the restart each is
 //! completed.
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use nla_domain::secret::Secret;
 use nla_proto::v1;
@@ -19,10 +11,10 @@ use nla_sandbox::{
     sample::{self, Sample},
     system::{Admin, Edge, WebCertificate, analyst, sample_database, wait_for},
 };
+use nla_tests::traffic::{SELECT_1, Traffic};
 use serde_json::{Value, json};
-use tokio::{task::JoinSet, time};
 
-use super::{
+use nla_tests::programs::{
     plane::Plane,
     process::{Running, until},
 };
@@ -30,31 +22,6 @@ use super::{
 /// Between two calls of one client: below the limit of calls per address.
 const PACE: Duration = Duration::from_millis(20);
 const CLIENTS_EACH: usize = 2;
-
-#[derive(Default)]
-struct Seen {
-    stop: AtomicBool,
-    answered: AtomicU64,
-    ids: Mutex<Vec<String>>,
-    failures: Mutex<Vec<String>>,
-}
-
-async fn call(client: McpClient, seen: Arc<Seen>) {
-    let mut pace = time::interval(PACE);
-    pace.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-    while !seen.stop.load(Ordering::Acquire) {
-        pace.tick().await;
-        let call = json!({ "name": "query_database", "arguments": { "sql": "SELECT 1" } });
-        match client.request("tools/call", call).await {
-            Ok(answer) if answer.body["result"]["structuredContent"]["rows"] == json!([[1]]) => {
-                seen.ids.lock().unwrap().push(answer.headers["x-request-id"].to_str().unwrap().to_owned());
-                seen.answered.fetch_add(1, Ordering::AcqRel);
-            }
-            Ok(answer) => seen.failures.lock().unwrap().push(format!("{}: {}", answer.status, answer.body)),
-            Err(error) => seen.failures.lock().unwrap().push(format!("{error:#}")),
-        }
-    }
-}
 
 async fn token(admin: &Admin, edges: &[Edge]) -> (String, Secret) {
     let request = v1::CreateTokenRequest {
@@ -92,13 +59,8 @@ fn interrupted(plane: &mut Plane, words: &[&str], after: Duration) {
     plane.start();
 }
 
-fn goes_on(seen: &Seen, calls: u64) {
-    let wanted = seen.answered.load(Ordering::Acquire) + calls;
-    until("answers under load", || seen.answered.load(Ordering::Acquire) >= wanted);
-}
-
 /// One phase of the authority, asked for until it is there.
-fn into_phase(plane: &mut Plane, seen: &Seen, words: &[&str], wanted: &str) {
+async fn into_phase(plane: &mut Plane, traffic: &Traffic, words: &[&str], wanted: &str) {
     let mut interruptions = 0;
     for after in [20, 80, 200] {
         if phase(plane) == wanted {
@@ -106,7 +68,7 @@ fn into_phase(plane: &mut Plane, seen: &Seen, words: &[&str], wanted: &str) {
         }
         interrupted(plane, words, Duration::from_millis(after));
         interruptions += 1;
-        goes_on(seen, 20);
+        traffic.goes_on(20).await;
     }
     if phase(plane) != wanted {
         plane.run(words);
@@ -135,22 +97,17 @@ async fn rotations_complete_under_load_over_kills() {
     let client = |edge: &Edge, secret: &Secret| {
         McpClient::new(&edge.mcp_url(), Path::new(&web.ca), Some(secret.clone())).unwrap()
     };
-    let seen = Arc::new(Seen::default());
-    let mut clients = JoinSet::new();
-    for edge in &edges {
-        for _ in 0..CLIENTS_EACH {
-            clients.spawn(call(client(edge, &secret), Arc::clone(&seen)));
-        }
-    }
-    goes_on(&seen, 50);
+    let clients = edges.iter().flat_map(|edge| (0..CLIENTS_EACH).map(|_| client(edge, &secret)));
+    let traffic = Traffic::start(clients.collect::<Vec<_>>(), PACE, SELECT_1);
+    traffic.goes_on(50).await;
 
-    into_phase(&mut plane, &seen, &["ca", "prepare"], "prepared");
+    into_phase(&mut plane, &traffic, &["ca", "prepare"], "prepared").await;
     let ready = |plane: &Plane| json_of(plane, &["ca", "status"])["edges_waiting"].as_array().unwrap().is_empty();
     until("the edges' trust", || ready(&plane));
     // Killed again, they have to confirm again; until then it is refused.
     for _ in 0..20 {
         until("the edges' trust", || ready(&plane));
-        into_phase_or_wait(&mut plane, &seen);
+        into_phase_or_wait(&mut plane, &traffic).await;
         if phase(&plane) == "activated" {
             break;
         }
@@ -163,9 +120,9 @@ async fn rotations_complete_under_load_over_kills() {
         held.iter().all(|held| held["holder"] == "operator/ada")
     });
     plane.run(&["operator", "renew"]);
-    into_phase(&mut plane, &seen, &["ca", "retire", "--yes"], "steady");
+    into_phase(&mut plane, &traffic, &["ca", "retire", "--yes"], "steady").await;
     assert_eq!(json_of(&plane, &["ca", "status"])["authorities"].as_array().unwrap().len(), 1);
-    goes_on(&seen, 100);
+    traffic.goes_on(100).await;
 
     // Data keys: killed as soon as it is asked for, and once more on the way.
     interrupted(&mut plane, &["key", "rotate", "data", "--yes"], Duration::from_millis(60));
@@ -177,7 +134,7 @@ async fn rotations_complete_under_load_over_kills() {
     until("the end of the data keys' rotation", || {
         json_of(&plane, &["key", "status"])["data"]["generations"] == json!([2])
     });
-    goes_on(&seen, 50);
+    traffic.goes_on(50).await;
 
     interrupted(&mut plane, &["key", "rotate", "kek", "--yes"], Duration::from_millis(60));
     if json_of(&plane, &["key", "status"])["kek"]["rotated_at"].is_null() {
@@ -199,15 +156,9 @@ async fn rotations_complete_under_load_over_kills() {
     for edge in &edges {
         assert_eq!(client(edge, &fresh).query("SELECT 1").await.unwrap()["rows"], json!([[1]]), "the new pepper");
     }
-    goes_on(&seen, 50);
+    traffic.goes_on(50).await;
 
-    seen.stop.store(true, Ordering::Release);
-    while let Some(ended) = clients.join_next().await {
-        ended.unwrap();
-    }
-    let failures = seen.failures.lock().unwrap().clone();
-    assert!(failures.is_empty(), "{} calls failed: {:?}", failures.len(), failures.first());
-    let answered: BTreeSet<String> = seen.ids.lock().unwrap().iter().cloned().collect();
+    let answered: BTreeSet<String> = traffic.end().await.into_iter().collect();
     wait_for("all audit events", || async { admin.calls(&id).await.unwrap().len() >= answered.len() }).await.unwrap();
     let recorded = admin.calls(&id).await.unwrap();
     assert_eq!(recorded.len(), answered.len(), "events were lost or stored twice");
@@ -216,7 +167,7 @@ async fn rotations_complete_under_load_over_kills() {
     plane.stop();
 }
 
-fn into_phase_or_wait(plane: &mut Plane, seen: &Seen) {
+async fn into_phase_or_wait(plane: &mut Plane, traffic: &Traffic) {
     interrupted(plane, &["ca", "activate", "--yes"], Duration::from_millis(60));
-    goes_on(seen, 20);
+    traffic.goes_on(20).await;
 }

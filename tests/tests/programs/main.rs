@@ -2,7 +2,6 @@
 //! signals and exit codes.
 #![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
-mod binaries;
 mod crash;
 mod credentials;
 mod demo;
@@ -10,6 +9,4 @@ mod examples;
 mod install;
 mod key_rotation;
 mod operator;
-mod plane;
-mod process;
 mod rotation;

@@ -16,7 +16,7 @@ use nla_sandbox::{
 };
 use serde_json::json;
 
-use super::{
+use nla_tests::programs::{
     binaries::program,
     plane::Plane,
     process::{Ended, Running},

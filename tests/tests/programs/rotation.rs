@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, process::Stdio};
 use nla_domain::token::TokenText;
 use serde_json::Value;
 
-use super::{
+use nla_tests::programs::{
     plane::Plane,
     process::{Ended, until},
 };

@@ -5,10 +5,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
     time::Duration,
 };
 
@@ -17,12 +13,12 @@ use nla_sandbox::{
     mcp::McpClient,
     system::{Sandbox, analyst, idempotency_key, wait_for},
 };
+use nla_tests::traffic::{SELECT_1, Traffic};
 use serde_json::{Value, json};
-use tokio::{task::JoinSet, time};
 
-use super::{
+use nla_tests::programs::{
     binaries::program,
-    process::{Ended, Running},
+    process::{Ended, Running, until},
 };
 
 /// Slow enough for the edges' audit queues to hold what happens while the
@@ -62,9 +58,7 @@ impl Program {
 
     fn start(&mut self) {
         self.running = Some(Running::start(&mut self.command(&["run"]), &self.folder, "program"));
-        super::process::until("the start of the control plane", || {
-            Ended::of(&mut self.nlactl(&["system", "status"])).code == 0
-        });
+        until("the start of the control plane", || Ended::of(&mut self.nlactl(&["system", "status"])).code == 0);
     }
 
     fn kill(&mut self) {
@@ -94,52 +88,6 @@ async fn status(client: &McpClient) -> u16 {
     client.request("tools/call", call).await.unwrap().status.as_u16()
 }
 
-/// Agents that call without a break; none may fail.
-struct Load {
-    agents: JoinSet<()>,
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
-    failures: Arc<Mutex<Vec<String>>>,
-}
-
-impl Load {
-    fn start(clients: Vec<McpClient>) -> Self {
-        let mut load =
-            Self { agents: JoinSet::new(), stop: Arc::default(), answered: Arc::default(), failures: Arc::default() };
-        for client in clients {
-            let (stop, answered, failures) =
-                (Arc::clone(&load.stop), Arc::clone(&load.answered), Arc::clone(&load.failures));
-            load.agents.spawn(async move {
-                let mut pace = time::interval(PACE);
-                pace.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-                while !stop.load(Ordering::Acquire) {
-                    pace.tick().await;
-                    match client.query("SELECT 1").await {
-                        Ok(answer) if answer["rows"] == json!([[1]]) => drop(answered.fetch_add(1, Ordering::AcqRel)),
-                        other => failures.lock().unwrap().push(format!("{other:?}")),
-                    }
-                }
-            });
-        }
-        load
-    }
-
-    async fn goes_on(&self, calls: u64) {
-        let wanted = self.answered.load(Ordering::Acquire) + calls;
-        wait_for("answers under load", || async { self.answered.load(Ordering::Acquire) >= wanted }).await.unwrap();
-    }
-
-    async fn end(mut self) -> u64 {
-        self.stop.store(true, Ordering::Release);
-        while let Some(ended) = self.agents.join_next().await {
-            ended.unwrap();
-        }
-        let failures = self.failures.lock().unwrap();
-        assert!(failures.is_empty(), "{} calls failed, first {:?}", failures.len(), failures.first());
-        self.answered.load(Ordering::Acquire)
-    }
-}
-
 fn events(program: &Program, action: &str) -> Vec<Value> {
     let listed = program.json(&["audit", "list", "--kind", "admin", "--limit", "1000"]);
     let events = listed.as_array().unwrap().iter().filter(|event| event["action"] == action);
@@ -152,7 +100,7 @@ async fn a_control_plane_is_lost_and_comes_back_from_its_backup() {
     let (kept_id, kept) = sandbox.token(&["analyst"]).await.unwrap();
     let (doomed_id, doomed_secret) = sandbox.token(&["analyst"]).await.unwrap();
     let mut program = Program::take_over(&mut sandbox).await;
-    let load = Load::start((0..2).map(|edge| sandbox.client(edge, &kept).unwrap()).collect());
+    let load = Traffic::start((0..2).map(|edge| sandbox.client(edge, &kept).unwrap()), PACE, SELECT_1);
     load.goes_on(10).await;
 
     let made = program.run(&["system", "backup", "drill.nlabackup"]);
@@ -228,7 +176,7 @@ async fn a_control_plane_is_lost_and_comes_back_from_its_backup() {
     }
     assert_eq!(status(&sandbox.client(2, &kept).unwrap()).await, 200);
     load.goes_on(20).await;
-    let answered = load.end().await;
+    let answered = load.end().await.len();
 
     // The audit log goes on, and says what it lacks.
     let calls_before = sandbox.admin.calls(&kept_id.id).await.unwrap().len();

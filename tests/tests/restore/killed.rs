@@ -21,8 +21,8 @@ use nla_domain::{
 };
 use nla_proto::v1;
 
-use super::{
-    binaries::program,
+use nla_tests::programs::{
+    binaries::{self, program},
     plane::Plane,
     process::{Ended, Running, until},
 };
@@ -211,7 +211,7 @@ fn a_full_disk_is_said_and_leaves_nothing() {
     let script = "mount -t tmpfs -o size=70m nla-test \"$1\" || exit 99
         \"$2\" restore b --data-dir \"$1/data\" --key-file data.kek; code=$?
         echo \"left: $(ls -A \"$1\")\"; exit $code";
-    let program: PathBuf = super::binaries::folder().join("nla-control-plane");
+    let program: PathBuf = binaries::folder().join("nla-control-plane");
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", script, "sh"]).arg(&small).arg(program).current_dir(plane.folder());
     let ended = match command.stdin(Stdio::null()).output() {

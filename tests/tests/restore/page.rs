@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{binaries, plane::Plane, process::Ended};
+use nla_tests::programs::{binaries, plane::Plane, process::Ended};
 
 const PAGE: &str = include_str!("../../../docs/backup.md");
 

@@ -17,9 +17,9 @@ use nla_sandbox::{
 };
 use serde_json::{Value, json};
 
-use super::{
+use super::link::Link;
+use nla_tests::programs::{
     binaries::program,
-    link::Link,
     plane::Plane,
     process::{Ended, Running},
 };

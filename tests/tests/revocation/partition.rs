@@ -11,10 +11,8 @@ use nla_proto::v1::Staleness;
 use nla_sandbox::system::wait_for;
 use serde_json::{Value, json};
 
-use super::{
-    fleet::{EdgeProcess, Fleet, STANDARD, STRICT},
-    process::{Ended, Running, until},
-};
+use super::fleet::{EdgeProcess, Fleet, STANDARD, STRICT};
+use nla_tests::programs::process::{Ended, Running, until};
 
 /// What a half-open connection may take to be noticed, and a busy machine.
 const NOTICED: Duration = Duration::from_secs(10);

@@ -12,16 +12,17 @@ use super::{
     process::{Ended, Running, until},
 };
 
-pub(crate) struct Plane {
+#[derive(Debug)]
+pub struct Plane {
     folder: tempfile::TempDir,
-    pub(crate) port: u16,
-    pub(crate) enrolment_port: u16,
+    pub port: u16,
+    pub enrolment_port: u16,
     running: Option<Running>,
 }
 
 impl Plane {
     /// Initialises one; it does not run yet.
-    pub(crate) fn init() -> (Self, Ended) {
+    pub fn init() -> (Self, Ended) {
         let folder = tempfile::tempdir().unwrap();
         let (port, enrolment_port) = (free_port().unwrap(), free_port().unwrap());
         let config = format!(
@@ -42,23 +43,23 @@ impl Plane {
         (Self { folder, port, enrolment_port, running: None }, made.expect(0))
     }
 
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub(crate) fn operator_dir(&self) -> PathBuf {
+    pub fn operator_dir(&self) -> PathBuf {
         self.folder().join("data-operator")
     }
 
     /// The program, not started, with further flags.
-    pub(crate) fn command(&self, flags: &[&str]) -> std::process::Command {
+    pub fn command(&self, flags: &[&str]) -> std::process::Command {
         let mut command = program("nla-control-plane");
         command.args(["--config", "control-plane.toml"]).args(flags).current_dir(self.folder());
         command
     }
 
     /// Starts it and waits until `nlactl` reaches it.
-    pub(crate) fn start(&mut self) {
+    pub fn start(&mut self) {
         let mut running = Running::start(&mut self.command(&[]), self.folder(), "control-plane");
         until("the start of the control plane", || {
             assert!(running.is_running(), "{}", running.log());
@@ -67,30 +68,30 @@ impl Plane {
         self.running = Some(running);
     }
 
-    pub(crate) fn running(&mut self) -> &mut Running {
+    pub fn running(&mut self) -> &mut Running {
         self.running.as_mut().expect("it was started")
     }
 
     /// Ends it as `kill` does.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.running.take().expect("it was started").stop();
     }
 
     /// Ends it as `kill -9` does.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let mut running = self.running.take().expect("it was started");
         running.signal("KILL");
         running.wait();
     }
 
-    pub(crate) fn nlactl(&self, words: &[&str]) -> std::process::Command {
+    pub fn nlactl(&self, words: &[&str]) -> std::process::Command {
         let mut command = program("nlactl");
         command.args(words).env("NLA_CONFIG_DIR", self.operator_dir()).current_dir(self.folder());
         command
     }
 
     /// Runs `nlactl`, which must succeed; what it printed.
-    pub(crate) fn run(&self, words: &[&str]) -> String {
+    pub fn run(&self, words: &[&str]) -> String {
         Ended::of(&mut self.nlactl(words)).expect(0).out
     }
 }

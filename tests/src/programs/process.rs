@@ -9,10 +9,10 @@ use std::{
 };
 
 /// No start and no end takes longer, however busy the machine is.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Waits for a condition.
-pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < LIMIT, "{what} did not happen");
@@ -21,7 +21,8 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// A program that runs until it is told to end.
-pub(crate) struct Running {
+#[derive(Debug)]
+pub struct Running {
     name: String,
     child: Child,
     log: PathBuf,
@@ -29,33 +30,33 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts it; its output goes to `<name>.log` in the folder.
-    pub(crate) fn start(command: &mut Command, folder: &Path, name: &str) -> Self {
+    pub fn start(command: &mut Command, folder: &Path, name: &str) -> Self {
         let log = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log).unwrap();
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).current_dir(folder);
         Self { name: name.into(), child: command.spawn().unwrap(), log }
     }
 
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    pub(crate) fn is_running(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    pub(crate) fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         send(signal, self.child.id());
     }
 
     /// Ends it with SIGTERM; it must end well and soon.
-    pub(crate) fn stop(mut self) {
+    pub fn stop(mut self) {
         self.signal("TERM");
         let status = self.wait();
         assert_eq!(status.code(), Some(0), "{}: {}", self.name, self.log());
     }
 
-    pub(crate) fn wait(&mut self) -> ExitStatus {
+    pub fn wait(&mut self) -> ExitStatus {
         let what = format!("the end of {}", self.name);
         let mut status = None;
         until(&what, || {
@@ -76,21 +77,21 @@ impl Drop for Running {
 }
 
 /// The standard library can send nothing but SIGKILL.
-pub(crate) fn send(signal: &str, pid: u32) {
+pub fn send(signal: &str, pid: u32) {
     let sent = Command::new("sh").args(["-c", "kill -s \"$1\" \"$2\"", "sh", signal, &pid.to_string()]).status();
     assert!(sent.unwrap().success());
 }
 
 /// How a program that ends by itself ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) code: i32,
-    pub(crate) out: String,
-    pub(crate) err: String,
+pub struct Ended {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Ended {
-    pub(crate) fn of(command: &mut Command) -> Self {
+    pub fn of(command: &mut Command) -> Self {
         let output = command.stdin(Stdio::null()).output().unwrap();
         Self {
             code: output.status.code().unwrap_or(-1),
@@ -100,7 +101,7 @@ impl Ended {
     }
 
     /// The same, once the exit code is the expected one.
-    pub(crate) fn expect(self, code: i32) -> Self {
+    pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self:#?}");
         self
     }

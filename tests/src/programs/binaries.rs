@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The folder of `nla-control-plane`, `nla-edge`, `nlactl` and `nla-demo`.
-pub(crate) fn folder() -> &'static Path {
+pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         // This test is <target>/<profile>/deps/programs-<hash>.
@@ -34,7 +34,7 @@ pub(crate) fn folder() -> &'static Path {
 }
 
 /// A program, with nothing of our environment but the path.
-pub(crate) fn program(name: &str) -> Command {
+pub fn program(name: &str) -> Command {
     let mut command = Command::new(folder().join(name));
     command.env_clear();
     for kept in ["PATH", "LD_LIBRARY_PATH", "NLA_PG_BIN", "HOME", "TMPDIR"] {
